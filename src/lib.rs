@@ -1,0 +1,4 @@
+//! Tribune: a service mesh control plane that a Consul user can drop in.
+
+pub mod endpoints;
+pub mod state;

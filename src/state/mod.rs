@@ -1,0 +1,47 @@
+//! The state core: what a Tribune server knows, and how commands change it.
+//!
+//! Owns the tables (nodes, services, checks, keys, tombstones, sessions, coordinates), the rules
+//! that tie them together, the store they are durable in, the published snapshot they are read
+//! from and the feed of changes that wakes whoever waits.
+//!
+//! May not enter: actors, sockets, tasks, clocks, randomness and anything that knows of raft. The
+//! writer gets (index, command) and nothing else; that is why a replay gives the same state.
+//! RocksDB is named in `store_disk.rs` only.
+
+pub mod command;
+pub mod kv;
+pub mod read;
+pub mod record;
+pub mod store;
+pub mod view;
+pub mod watch;
+
+pub use command::{Command, Envelope, Outcome};
+pub use read::StateReader;
+pub use view::View;
+pub use watch::{Topic, Watch, Watches};
+
+/// What can go wrong in the state core.
+#[derive(Debug, thiserror::Error)]
+pub enum StateError {
+    /// A command could not be encoded; nothing was proposed.
+    #[error("command cannot be encoded: {0}")]
+    Encode(String),
+    /// A log entry holds something this build does not know. The server must stop: skipping it
+    /// would make its state differ from the others'.
+    #[error("unknown or damaged command in the log: {0}")]
+    UnknownCommand(String),
+    /// The store failed; the server must stop.
+    #[error("store: {0}")]
+    Store(String),
+    /// The store holds something that cannot be read back; the server must not serve it.
+    #[error("damaged {table} row {key:?}: {reason}")]
+    Corrupt {
+        /// Table the row is in.
+        table: &'static str,
+        /// Its key, escaped.
+        key: String,
+        /// What is wrong with it.
+        reason: String,
+    },
+}

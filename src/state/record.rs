@@ -1,0 +1,393 @@
+//! The records of the tables: what Consul's catalog, sessions, coordinates and key space are made of.
+//!
+//! Field names on disk and in commands are Consul's own (`PascalCase`), so a row reads like the
+//! API object it becomes; only the raft indexes stay together in one [`Indexes`]. Absent and empty maps are kept apart (`None` against an empty map)
+//! because the HTTP API shows the difference (`null` against `{}`).
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use bytes::Bytes;
+use serde::{Deserialize, Serialize};
+
+/// A string map as Consul uses it for metadata.
+pub type StringMap = BTreeMap<String, String>;
+
+/// A value of no fixed shape (proxy configuration and the like), kept as it was given.
+pub type FreeForm = serde_json::Value;
+
+/// The raft index at which a record was created and last changed.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Indexes {
+    /// Index of the command that created the record.
+    pub create_index: u64,
+    /// Index of the last command that changed it.
+    pub modify_index: u64,
+}
+
+/// A node of the catalog.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Node {
+    /// UUID in lower case, or empty for nodes registered without one.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Name as registered; looked up without regard to case.
+    pub node: Arc<str>,
+    /// IP address or host name.
+    pub address: String,
+    /// Datacenter the node lives in.
+    pub datacenter: String,
+    /// Addresses by tag (`lan`, `wan`, …).
+    pub tagged_addresses: Option<StringMap>,
+    /// Free metadata.
+    pub meta: Option<StringMap>,
+    /// Raft indexes.
+    pub indexes: Indexes,
+}
+
+/// An address a service is reachable at under some tag.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ServiceAddress {
+    /// IP address or host name.
+    pub address: String,
+    /// TCP or UDP port.
+    pub port: i64,
+}
+
+/// DNS weights of an instance by its health.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Weights {
+    /// Weight while all checks pass.
+    pub passing: i64,
+    /// Weight while a check warns.
+    pub warning: i64,
+}
+
+impl Default for Weights {
+    /// Consul's defaults: 1 and 1.
+    fn default() -> Self {
+        Self { passing: 1, warning: 1 }
+    }
+}
+
+/// `MeshGateway` of a proxy or upstream.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct MeshGateway {
+    /// `""`, `none`, `local` or `remote`.
+    pub mode: String,
+}
+
+/// One path a proxy exposes without mutual TLS.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ExposePath {
+    /// Port the proxy listens on.
+    pub listener_port: i64,
+    /// HTTP path.
+    pub path: String,
+    /// Port of the service behind it.
+    pub local_path_port: i64,
+    /// `http` or `http2`.
+    pub protocol: String,
+    /// Set when the path stems from a registered check.
+    pub parsed_from_check: bool,
+}
+
+/// `Expose` of a proxy.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Expose {
+    /// Expose the paths of all HTTP and gRPC checks.
+    pub checks: bool,
+    /// Paths exposed besides.
+    pub paths: Vec<ExposePath>,
+}
+
+/// One upstream of a proxy.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Upstream {
+    /// `service` or `prepared_query`.
+    pub destination_type: String,
+    /// Enterprise namespace, always empty here.
+    pub destination_namespace: String,
+    /// Name of the destination.
+    pub destination_name: String,
+    /// Datacenter of the destination.
+    pub datacenter: String,
+    /// Address the proxy binds for it.
+    pub local_bind_address: String,
+    /// Port the proxy binds for it.
+    pub local_bind_port: i64,
+    /// Opaque settings.
+    pub config: Option<BTreeMap<String, FreeForm>>,
+    /// Gateway mode for this upstream.
+    pub mesh_gateway: MeshGateway,
+}
+
+/// `Proxy` of a service of kind `connect-proxy` or a gateway.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ProxyConfig {
+    /// Service the proxy stands in front of.
+    pub destination_service_name: String,
+    /// Its instance.
+    #[serde(rename = "DestinationServiceID")]
+    pub destination_service_id: String,
+    /// Address of the local instance.
+    pub local_service_address: String,
+    /// Port of the local instance.
+    pub local_service_port: i64,
+    /// Opaque settings.
+    pub config: Option<BTreeMap<String, FreeForm>>,
+    /// Upstreams.
+    pub upstreams: Vec<Upstream>,
+    /// Gateway mode.
+    pub mesh_gateway: MeshGateway,
+    /// Exposed paths.
+    pub expose: Expose,
+}
+
+/// `Connect` of a service.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ServiceConnect {
+    /// The service speaks mutual TLS itself.
+    pub native: bool,
+    /// A sidecar definition, kept as given (agents expand it before it reaches the catalog).
+    pub sidecar_service: Option<FreeForm>,
+}
+
+/// A service instance on a node.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Service {
+    /// `""`, `connect-proxy`, `mesh-gateway`, `terminating-gateway` or `ingress-gateway`.
+    pub kind: String,
+    /// Identifier, unique on its node without regard to case.
+    #[serde(rename = "ID")]
+    pub id: Arc<str>,
+    /// Service name.
+    pub service: Arc<str>,
+    /// Tags in the order given.
+    pub tags: Vec<String>,
+    /// Address, empty when the node's is meant.
+    pub address: String,
+    /// Addresses by tag.
+    pub tagged_addresses: Option<BTreeMap<String, ServiceAddress>>,
+    /// Free metadata.
+    pub meta: Option<StringMap>,
+    /// Port.
+    pub port: i64,
+    /// DNS weights.
+    pub weights: Weights,
+    /// The catalog's tags win over the agent's during anti-entropy.
+    pub enable_tag_override: bool,
+    /// Proxy settings; default unless `kind` says so.
+    pub proxy: ProxyConfig,
+    /// Connect settings.
+    pub connect: ServiceConnect,
+    /// Raft indexes.
+    pub indexes: Indexes,
+}
+
+/// Health of a check, in Consul's words.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// `passing`
+    Passing,
+    /// `warning`
+    Warning,
+    /// `critical`
+    Critical,
+}
+
+impl Status {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passing => "passing",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+}
+
+/// What a check does; durations are nanoseconds, 0 meaning "not set".
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct CheckDefinition {
+    /// URL of an HTTP check.
+    #[serde(rename = "HTTP")]
+    pub http: String,
+    /// Skip certificate verification.
+    #[serde(rename = "TLSSkipVerify")]
+    pub tls_skip_verify: bool,
+    /// Request headers.
+    pub header: Option<BTreeMap<String, Vec<String>>>,
+    /// Request method.
+    pub method: String,
+    /// Request body.
+    pub body: String,
+    /// Address of a TCP check.
+    #[serde(rename = "TCP")]
+    pub tcp: String,
+    /// Time between runs.
+    pub interval: i64,
+    /// Bytes of output kept.
+    pub output_max_size: u64,
+    /// Time limit of a run.
+    pub timeout: i64,
+    /// Deregister the service when critical for so long.
+    pub deregister_critical_service_after: i64,
+    /// Command of a script check.
+    pub script_args: Vec<String>,
+    /// Container of a Docker check.
+    #[serde(rename = "DockerContainerID")]
+    pub docker_container_id: String,
+    /// Shell used in the container.
+    pub shell: String,
+    /// Address of a gRPC check.
+    #[serde(rename = "GRPC")]
+    pub grpc: String,
+    /// gRPC over TLS.
+    #[serde(rename = "GRPCUseTLS")]
+    pub grpc_use_tls: bool,
+    /// Node of an alias check.
+    pub alias_node: String,
+    /// Service of an alias check.
+    pub alias_service: String,
+    /// Time to live of a TTL check.
+    #[serde(rename = "TTL")]
+    pub ttl: i64,
+}
+
+/// A health check of a node or of one of its services.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Check {
+    /// Node it belongs to.
+    pub node: Arc<str>,
+    /// Identifier, unique on its node without regard to case.
+    #[serde(rename = "CheckID")]
+    pub check_id: Arc<str>,
+    /// Human name.
+    pub name: String,
+    /// `passing`, `warning`, `critical` or, as Consul lets writers do, any other word.
+    pub status: String,
+    /// Human notes.
+    pub notes: String,
+    /// Output of the last run.
+    pub output: String,
+    /// Service instance it belongs to, empty for a node check.
+    #[serde(rename = "ServiceID")]
+    pub service_id: String,
+    /// Name of that service, filled in by the catalog.
+    pub service_name: String,
+    /// Tags of that service, filled in by the catalog.
+    pub service_tags: Vec<String>,
+    /// Kind of probe (`http`, `tcp`, `ttl`, …).
+    #[serde(rename = "Type")]
+    pub kind: String,
+    /// What the probe does.
+    pub definition: CheckDefinition,
+    /// Raft indexes.
+    pub indexes: Indexes,
+}
+
+/// What happens to a session's locks when it ends.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum SessionBehavior {
+    /// Locks are released, values stay.
+    #[default]
+    Release,
+    /// Locked keys are deleted.
+    Delete,
+}
+
+/// A check of a service a session depends on.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct ServiceCheckRef {
+    /// Check identifier on the session's node.
+    #[serde(rename = "ID")]
+    pub id: String,
+    /// Enterprise namespace, always empty here.
+    pub namespace: String,
+}
+
+/// A session: the holder of locks.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Session {
+    /// UUID, chosen by the proposer.
+    #[serde(rename = "ID")]
+    pub id: Arc<str>,
+    /// Human name.
+    pub name: String,
+    /// Node it is bound to.
+    pub node: Arc<str>,
+    /// Nanoseconds during which locks may not be taken again once the session is invalidated.
+    pub lock_delay: u64,
+    /// What happens to its locks.
+    pub behavior: SessionBehavior,
+    /// Time to live as given (`"30s"`), empty for none.
+    #[serde(rename = "TTL")]
+    pub ttl: String,
+    /// Node checks it depends on.
+    pub node_checks: Vec<String>,
+    /// Service checks it depends on.
+    pub service_checks: Option<Vec<ServiceCheckRef>>,
+    /// Raft indexes.
+    pub indexes: Indexes,
+}
+
+/// A network coordinate (Vivaldi, as Serf computes it); times in seconds.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct Coordinate {
+    /// Position in Euclidean space.
+    pub vec: Vec<f64>,
+    /// Confidence, smaller is better.
+    pub error: f64,
+    /// Offset for high-latency hosts.
+    pub adjustment: f64,
+    /// Access-link height.
+    pub height: f64,
+}
+
+/// A node's coordinate in a network segment.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct NodeCoordinate {
+    /// Node name.
+    pub node: Arc<str>,
+    /// Segment, always empty here.
+    pub segment: String,
+    /// The coordinate.
+    pub coord: Coordinate,
+}
+
+/// A key with everything Consul keeps about it. The stored form is in [`super::kv`].
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct KvEntry {
+    /// Key; any bytes, in practice UTF-8.
+    pub key: Bytes,
+    /// Value, at most 512 KB by default.
+    pub value: Bytes,
+    /// Opaque number of the client.
+    pub flags: u64,
+    /// How many times the key was locked.
+    pub lock_index: u64,
+    /// Session that holds it, if any.
+    pub session: Option<Arc<str>>,
+    /// Raft indexes.
+    pub indexes: Indexes,
+}

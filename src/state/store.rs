@@ -1,0 +1,207 @@
+//! What the state needs of a disk, and a twin of it in memory.
+//!
+//! One table, one ordered map of bytes to bytes. Batches are atomic. Only the owner of the state
+//! writes; anybody may read at any time, and every single read (a get, a scan, a snapshot) sees one
+//! moment. The disk form is in `store_disk.rs`, the only file that names RocksDB.
+
+use std::collections::BTreeMap;
+use std::ops::ControlFlow;
+use std::sync::Arc;
+
+use parking_lot::RwLock;
+
+use super::StateError;
+
+/// The tables on disk.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Table {
+    /// Applied index, table indexes, membership: what belongs to no record.
+    Meta,
+    /// Keys; rows as in [`super::kv`].
+    Kvs,
+    /// Key or prefix -> index of its deletion.
+    Tombstones,
+    /// Nodes by folded name.
+    Nodes,
+    /// Services by folded node and id.
+    Services,
+    /// Checks by folded node and id.
+    Checks,
+    /// Sessions by id.
+    Sessions,
+    /// (session, key) for every lock held.
+    Locks,
+    /// Key -> end of its lock-delay window.
+    LockDelays,
+    /// Coordinates by folded node and segment.
+    Coordinates,
+}
+
+impl Table {
+    /// All tables.
+    pub const ALL: [Self; 10] = [
+        Self::Meta,
+        Self::Kvs,
+        Self::Tombstones,
+        Self::Nodes,
+        Self::Services,
+        Self::Checks,
+        Self::Sessions,
+        Self::Locks,
+        Self::LockDelays,
+        Self::Coordinates,
+    ];
+
+    /// Name on disk.
+    pub const fn name(self) -> &'static str {
+        match self {
+            Self::Meta => "meta",
+            Self::Kvs => "kvs",
+            Self::Tombstones => "tombstones",
+            Self::Nodes => "nodes",
+            Self::Services => "services",
+            Self::Checks => "checks",
+            Self::Sessions => "sessions",
+            Self::Locks => "locks",
+            Self::LockDelays => "lock_delays",
+            Self::Coordinates => "coordinates",
+        }
+    }
+}
+
+/// One change of a batch.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Change {
+    /// Store a row.
+    Put(Table, Vec<u8>, Vec<u8>),
+    /// Remove a row.
+    Delete(Table, Vec<u8>),
+}
+
+/// Visits rows in key order until told to stop.
+pub type Visit<'a> = &'a mut dyn FnMut(&[u8], &[u8]) -> ControlFlow<()>;
+
+/// Reading, from any thread.
+pub trait ReadStore: Send + Sync + std::fmt::Debug {
+    /// Hands the row to `visit` if there is one; false if not.
+    ///
+    /// # Errors
+    /// [`StateError::Store`] if the disk fails.
+    fn get(&self, table: Table, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool, StateError>;
+
+    /// Visits all rows whose key starts with `prefix` and is not below `from`, in key order, as of
+    /// one moment.
+    ///
+    /// # Errors
+    /// [`StateError::Store`] if the disk fails.
+    fn scan_from(&self, table: Table, prefix: &[u8], from: &[u8], visit: Visit<'_>)
+    -> Result<(), StateError>;
+
+    /// Visits all rows whose key starts with `prefix`, in key order, as of one moment.
+    ///
+    /// # Errors
+    /// [`StateError::Store`] if the disk fails.
+    fn scan(&self, table: Table, prefix: &[u8], visit: Visit<'_>) -> Result<(), StateError> {
+        self.scan_from(table, prefix, prefix, visit)
+    }
+
+    /// A frozen view over all tables, for reads that must fit together.
+    fn freeze(&self) -> Box<dyn ReadStore + '_>;
+}
+
+/// Writing, by the owner of the state only.
+pub trait WriteStore: ReadStore {
+    /// Writes a batch atomically. It survives a crash of the process; a crash of the machine may
+    /// lose it until [`WriteStore::make_durable`] (the raft log replays it).
+    ///
+    /// # Errors
+    /// [`StateError::Store`] if the disk fails; the owner must then stop.
+    fn write(&self, changes: &[Change]) -> Result<(), StateError>;
+
+    /// Makes everything written so far survive a crash of the machine.
+    ///
+    /// # Errors
+    /// [`StateError::Store`] if the disk fails; the owner must then stop.
+    fn make_durable(&self) -> Result<(), StateError>;
+
+    /// Removes all rows of all tables (a snapshot is about to be installed).
+    ///
+    /// # Errors
+    /// [`StateError::Store`] if the disk fails; the owner must then stop.
+    fn clear(&self) -> Result<(), StateError>;
+
+    /// The same store for readers.
+    fn reader(&self) -> Arc<dyn ReadStore>;
+}
+
+type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+
+/// The twin in memory: for `-dev`, simulation and tests.
+#[derive(Debug, Clone, Default)]
+pub struct MemoryStore {
+    rows: Arc<RwLock<Rows>>,
+}
+
+fn scan_rows(rows: &Rows, table: Table, prefix: &[u8], from: &[u8], visit: Visit<'_>) {
+    for ((found, key), value) in rows.range((table, from.max(prefix).to_vec())..) {
+        if *found != table || !key.starts_with(prefix) || visit(key, value).is_break() {
+            return;
+        }
+    }
+}
+
+impl ReadStore for MemoryStore {
+    fn get(&self, table: Table, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool, StateError> {
+        let rows = self.rows.read();
+        let row = rows.get(&(table, key.to_vec()));
+        if let Some(value) = row {
+            visit(value);
+        }
+        Ok(row.is_some())
+    }
+
+    fn scan_from(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        from: &[u8],
+        visit: Visit<'_>,
+    ) -> Result<(), StateError> {
+        scan_rows(&self.rows.read(), table, prefix, from, visit);
+        Ok(())
+    }
+
+    fn freeze(&self) -> Box<dyn ReadStore + '_> {
+        Box::new(Self { rows: Arc::new(RwLock::new(self.rows.read().clone())) })
+    }
+}
+
+impl WriteStore for MemoryStore {
+    fn write(&self, changes: &[Change]) -> Result<(), StateError> {
+        let mut rows = self.rows.write();
+        for change in changes {
+            match change {
+                Change::Put(table, key, value) => {
+                    rows.insert((*table, key.clone()), value.clone());
+                }
+                Change::Delete(table, key) => {
+                    rows.remove(&(*table, key.clone()));
+                }
+            }
+        }
+        Ok(())
+    }
+
+    fn make_durable(&self) -> Result<(), StateError> {
+        Ok(())
+    }
+
+    fn clear(&self) -> Result<(), StateError> {
+        self.rows.write().clear();
+        Ok(())
+    }
+
+    fn reader(&self) -> Arc<dyn ReadStore> {
+        Arc::new(self.clone())
+    }
+}

@@ -1,0 +1,184 @@
+//! The published snapshot: the small, hot, joined tables as immutable, structurally shared maps.
+//!
+//! Cloning a [`View`] is a handful of reference counts; the writer clones it, changes the clone and
+//! publishes it. Readers hold one for the length of a request and never see a half-applied command.
+//! Key values are not here (they stay in the store); their table indexes are.
+//!
+//! Lookups ignore the case of node names, service names, service ids and check ids, as Consul's do.
+//! Every read says which index it answers for; the rules are Consul 1.8's (which table or service
+//! index covers which query) and are what blocking clients rely on.
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use imbl::{OrdMap, OrdSet};
+
+use super::record::{Check, Node, NodeCoordinate, Service, Session};
+
+/// A name in lookup form: lower case.
+pub type Folded = Arc<str>;
+
+/// Brings a name into lookup form.
+pub fn fold(name: &str) -> Folded {
+    if name.chars().any(char::is_uppercase) { name.to_lowercase().into() } else { name.into() }
+}
+
+/// A node with everything that lives on it.
+#[derive(Debug, Clone)]
+pub struct NodeEntry {
+    /// The node.
+    pub node: Arc<Node>,
+    /// Its services by folded id.
+    pub services: OrdMap<Folded, Arc<Service>>,
+    /// Its checks by folded id, those of its services included.
+    pub checks: OrdMap<Folded, Arc<Check>>,
+}
+
+/// The instances of one service name.
+#[derive(Debug, Clone, Default)]
+pub struct ServiceEntry {
+    /// Index of the last change to an instance, its node or its checks.
+    pub index: u64,
+    /// (folded node, folded service id), in answer order.
+    pub instances: OrdSet<(Folded, Folded)>,
+}
+
+/// Highest index of every table; 0 while nothing was ever written.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(default)]
+pub struct TableIndexes {
+    /// Node records.
+    pub nodes: u64,
+    /// Service instances.
+    pub services: u64,
+    /// Checks.
+    pub checks: u64,
+    /// Keys.
+    pub kvs: u64,
+    /// Tombstones of deleted keys.
+    pub tombstones: u64,
+    /// Sessions.
+    pub sessions: u64,
+    /// Coordinates.
+    pub coordinates: u64,
+    /// When a service name last lost its last instance.
+    pub service_extinction: u64,
+}
+
+/// One service instance, joined with its node.
+#[derive(Debug, Clone)]
+pub struct Instance {
+    /// The node and all that lives on it.
+    pub entry: Arc<NodeEntry>,
+    /// The instance.
+    pub service: Arc<Service>,
+}
+
+impl Instance {
+    /// The node's own checks first, then those of this instance, each by check id.
+    pub fn checks(&self) -> impl Iterator<Item = &Arc<Check>> {
+        let own = |check: &&Arc<Check>| check.service_id == *self.service.id;
+        let node = self.entry.checks.values().filter(|check| check.service_id.is_empty());
+        node.chain(self.entry.checks.values().filter(own))
+    }
+}
+
+/// The published snapshot.
+#[derive(Debug, Clone, Default)]
+pub struct View {
+    /// Raft index of the last applied command.
+    pub index: u64,
+    /// Nodes by folded name.
+    pub nodes: OrdMap<Folded, Arc<NodeEntry>>,
+    /// Folded node names by node id (lower-case UUID).
+    pub node_ids: OrdMap<Arc<str>, Folded>,
+    /// Service names by folded name.
+    pub services: OrdMap<Folded, ServiceEntry>,
+    /// (folded node, folded service id) of instances reachable through Connect, by folded destination.
+    pub connect: OrdMap<Folded, OrdSet<(Folded, Folded)>>,
+    /// Sessions by id.
+    pub sessions: OrdMap<Arc<str>, Arc<Session>>,
+    /// Session ids by folded node.
+    pub node_sessions: OrdMap<Folded, OrdSet<Arc<str>>>,
+    /// Coordinates by folded node and segment.
+    pub coordinates: OrdMap<(Folded, Arc<str>), Arc<NodeCoordinate>>,
+    /// Until when a key may not be locked (leader's clock, ms since the epoch).
+    pub lock_delays: OrdMap<Bytes, u64>,
+    /// Highest index of every table.
+    pub indexes: TableIndexes,
+}
+
+impl View {
+    /// A node by name.
+    pub fn node(&self, name: &str) -> Option<&Arc<NodeEntry>> {
+        self.nodes.get(&*fold(name))
+    }
+
+    /// A node by its UUID.
+    pub fn node_by_id(&self, id: &str) -> Option<&Arc<NodeEntry>> {
+        self.nodes.get(self.node_ids.get(&*id.to_lowercase())?)
+    }
+
+    /// The instances of a service by name, ordered by node, then id.
+    pub fn instances(&self, name: &str) -> Vec<Instance> {
+        self.services.get(&*fold(name)).map_or_else(Vec::new, |entry| self.join(&entry.instances))
+    }
+
+    /// The instances that serve a name through Connect: native ones and proxies for it.
+    pub fn connect_instances(&self, name: &str) -> Vec<Instance> {
+        self.connect.get(&*fold(name)).map_or_else(Vec::new, |instances| self.join(instances))
+    }
+
+    fn join(&self, keys: &OrdSet<(Folded, Folded)>) -> Vec<Instance> {
+        keys.iter()
+            .filter_map(|(node, id)| {
+                let entry = self.nodes.get(node)?;
+                let service = entry.services.get(id)?;
+                Some(Instance { entry: Arc::clone(entry), service: Arc::clone(service) })
+            })
+            .collect()
+    }
+
+    /// Index for a list of node records.
+    pub fn nodes_index(&self) -> u64 {
+        self.indexes.nodes
+    }
+
+    /// Index for what lives on a node (`/v1/catalog/node`).
+    pub fn node_services_index(&self) -> u64 {
+        self.indexes.nodes.max(self.indexes.services)
+    }
+
+    /// Index for the list of service names.
+    pub fn services_index(&self) -> u64 {
+        self.indexes.services
+    }
+
+    /// Index for the instances of a service: the service's own; once its last instance is gone the
+    /// index of that extinction; else that of the whole catalog. `checks` says whether the answer
+    /// holds checks.
+    pub fn service_index(&self, name: &str, checks: bool) -> u64 {
+        match self.services.get(&*fold(name)) {
+            Some(entry) => entry.index,
+            None if self.indexes.service_extinction > 0 => self.indexes.service_extinction,
+            None => self.catalog_index(checks),
+        }
+    }
+
+    /// Index for the checks of a service (`/v1/health/checks`), which Consul looks up without
+    /// regard to extinctions.
+    pub fn service_checks_index(&self, name: &str) -> u64 {
+        self.services.get(&*fold(name)).map_or_else(|| self.catalog_index(true), |entry| entry.index)
+    }
+
+    /// Index of the whole catalog.
+    pub fn catalog_index(&self, checks: bool) -> u64 {
+        let index = self.indexes.nodes.max(self.indexes.services);
+        if checks { index.max(self.indexes.checks) } else { index }
+    }
+
+    /// Index for keys that do not exist and for the whole key space.
+    pub fn kv_index(&self) -> u64 {
+        self.indexes.kvs.max(self.indexes.tombstones)
+    }
+}
