@@ -21,6 +21,7 @@ pub mod record;
 mod rows;
 pub mod store;
 pub mod store_disk;
+pub mod text;
 pub mod view;
 pub mod watch;
 mod writer;

@@ -1,7 +1,7 @@
 //! How the records of the view lie in the store, and how the view is loaded from it.
 //!
 //! Rows are one version byte and named-field msgpack, so that fields can be added. Compound keys
-//! put a two-byte big-endian length in front of their first part: rows of one node stay together.
+//! put a four-byte big-endian length in front of their first part: rows of one node stay together.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -49,10 +49,9 @@ struct Meta {
 }
 
 fn compound(first: &[u8], second: &[u8]) -> Vec<u8> {
-    // Names longer than 64 KB are refused long before they get here; a clamped length would only
-    // cost locality, never uniqueness of the whole key.
-    let length = u16::try_from(first.len()).unwrap_or(u16::MAX);
-    let mut key = Vec::with_capacity(2 + first.len() + second.len());
+    // A command is far below 4 GiB, so no name is clamped.
+    let length = u32::try_from(first.len()).unwrap_or(u32::MAX);
+    let mut key = Vec::with_capacity(4 + first.len() + second.len());
     key.extend_from_slice(&length.to_be_bytes());
     key.extend_from_slice(first);
     key.extend_from_slice(second);
@@ -61,8 +60,9 @@ fn compound(first: &[u8], second: &[u8]) -> Vec<u8> {
 
 fn split(table: Table, key: &[u8]) -> Result<(&[u8], &[u8]), StateError> {
     let corrupt = || corrupt_row(table, key, "compound key cut off");
-    let (length, rest) = key.split_first_chunk::<2>().ok_or_else(corrupt)?;
-    rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or_else(corrupt)
+    let (length, rest) = key.split_first_chunk::<4>().ok_or_else(corrupt)?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| corrupt())?;
+    rest.split_at_checked(length).ok_or_else(corrupt)
 }
 
 fn corrupt_row(table: Table, key: &[u8], reason: impl Into<String>) -> StateError {
@@ -126,8 +126,8 @@ pub fn change(view: &View, row: &RowKey) -> Result<Change, StateError> {
         }
         RowKey::ServiceIndex(name) => {
             let key = [SERVICE_INDEX_PREFIX, name.as_bytes()].concat();
-            Ok(match view.services.get(name) {
-                Some(entry) => Change::Put(Table::Meta, key, entry.index.to_le_bytes().to_vec()),
+            Ok(match view.own_service_index(name) {
+                Some(index) => Change::Put(Table::Meta, key, index.to_le_bytes().to_vec()),
                 None => Change::Delete(Table::Meta, key),
             })
         }
@@ -219,9 +219,7 @@ pub fn load(store: &dyn ReadStore) -> Result<View, StateError> {
     each(store, Table::Meta, SERVICE_INDEX_PREFIX, |key, row| {
         let name = text(Table::Meta, key, &key[SERVICE_INDEX_PREFIX.len()..])?;
         let index = decode_index(Table::Meta, key, row)?;
-        if let Some(entry) = view.services.get_mut(&name) {
-            entry.index = index;
-        }
+        view.set_service_index(&name, index);
         Ok(())
     })?;
     each(store, Table::Sessions, b"", |key, row| {
