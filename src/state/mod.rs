@@ -21,6 +21,8 @@ pub mod record;
 mod rows;
 pub mod store;
 pub mod store_disk;
+#[cfg(test)]
+mod tests;
 pub mod text;
 pub mod view;
 pub mod watch;
