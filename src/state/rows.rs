@@ -18,6 +18,8 @@ use super::view::{Folded, NodeEntry, TableIndexes, View, fold};
 
 const ROW_VERSION: u8 = 1;
 const META_KEY: &[u8] = b"applied";
+/// There while a snapshot is being installed; the row is the snapshot's index.
+const INSTALLING_KEY: &[u8] = b"installing";
 const SERVICE_INDEX_PREFIX: &[u8] = b"service/";
 
 /// A row of the view that a batch has changed.
@@ -161,6 +163,60 @@ pub fn meta_change(view: &View) -> Result<Change, StateError> {
     Ok(Change::Put(Table::Meta, META_KEY.to_vec(), encode(&meta)?))
 }
 
+fn load_meta(store: &dyn ReadStore) -> Result<Meta, StateError> {
+    let mut index = None;
+    store.get(Table::Meta, INSTALLING_KEY, &mut |row| {
+        index = Some(decode_index(Table::Meta, INSTALLING_KEY, row));
+    })?;
+    if let Some(index) = index {
+        return Err(StateError::HalfInstalled { index: index? });
+    }
+    let mut meta = Ok(Meta::default());
+    store.get(Table::Meta, META_KEY, &mut |row| meta = decode(Table::Meta, META_KEY, row))?;
+    meta
+}
+
+/// Up to which index a store has applied.
+///
+/// # Errors
+/// [`StateError::HalfInstalled`], [`StateError::Store`] or [`StateError::Corrupt`].
+pub fn applied_index(store: &dyn ReadStore) -> Result<u64, StateError> {
+    load_meta(store).map(|meta| meta.index)
+}
+
+/// Whether a row is the one [`meta_change`] writes.
+pub fn is_applied_row(table: Table, key: &[u8]) -> bool {
+    table == Table::Meta && key == META_KEY
+}
+
+/// The batch that marks a store as one a snapshot is being installed into.
+pub fn begin_install(index: u64) -> [Change; 2] {
+    [
+        Change::Put(Table::Meta, INSTALLING_KEY.to_vec(), index.to_le_bytes().to_vec()),
+        Change::Delete(Table::Meta, META_KEY.to_vec()),
+    ]
+}
+
+/// The change that takes the mark away again.
+pub fn end_install() -> Change {
+    Change::Delete(Table::Meta, INSTALLING_KEY.to_vec())
+}
+
+/// The changes that empty the table of what belongs to no record, but for that mark.
+///
+/// # Errors
+/// [`StateError::Store`].
+pub fn clear_meta(store: &dyn ReadStore) -> Result<Vec<Change>, StateError> {
+    let mut changes = Vec::new();
+    each(store, Table::Meta, b"", |key, _| {
+        if key != INSTALLING_KEY {
+            changes.push(Change::Delete(Table::Meta, key.to_vec()));
+        }
+        Ok(())
+    })?;
+    Ok(changes)
+}
+
 /// Visits all rows of a table, stopping at the first error.
 fn each(
     store: &dyn ReadStore,
@@ -180,12 +236,10 @@ fn each(
 ///
 /// # Errors
 /// [`StateError::Store`] if the disk fails, [`StateError::Corrupt`] naming the first row that cannot
-/// be read.
+/// be read, [`StateError::HalfInstalled`].
 pub fn load(store: &dyn ReadStore) -> Result<View, StateError> {
     let mut view = View::default();
-    let mut meta = Ok(Meta::default());
-    store.get(Table::Meta, META_KEY, &mut |row| meta = decode(Table::Meta, META_KEY, row))?;
-    let meta = meta?;
+    let meta = load_meta(store)?;
     view.index = meta.index;
     view.indexes = meta.tables;
 

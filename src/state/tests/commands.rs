@@ -51,7 +51,7 @@ fn text(texts: &'static [&'static str]) -> impl Strategy<Value = String> {
 }
 
 fn key() -> impl Strategy<Value = Bytes> {
-    select(&KEYS[..]).prop_map(Bytes::from_static)
+    prop_oneof![1 => select(&KEYS[..]), 1 => select(&KEYS[1..4])].prop_map(Bytes::from_static)
 }
 
 fn wanted_index() -> impl Strategy<Value = u64> {
@@ -167,8 +167,8 @@ fn register() -> impl Strategy<Value = Register> {
 }
 
 fn deregister() -> impl Strategy<Value = Deregister> {
-    let service = prop_oneof![1 => Just(""), 2 => select(&SERVICE_IDS[..])];
-    let check = prop_oneof![1 => Just(""), 2 => select(&CHECKS[..])];
+    let service = prop_oneof![1 => Just(""), 1 => select(&SERVICE_IDS[..])];
+    let check = prop_oneof![1 => Just(""), 4 => select(&CHECKS[..])];
     (name(&NODES), service, check).prop_map(|(node, service_id, check_id)| Deregister {
         node,
         service_id: service_id.to_owned(),
@@ -248,23 +248,57 @@ fn operation() -> impl Strategy<Value = TxnOp> {
 
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
-        8 => kv_command().prop_map(Command::Kv),
+        12 => kv_command().prop_map(Command::Kv),
         8 => register().prop_map(|command| Command::Register(Box::new(command))),
-        3 => deregister().prop_map(Command::Deregister),
-        6 => session().prop_map(Command::SessionCreate),
-        1 => name(&SESSIONS).prop_map(|id| Command::SessionDestroy { id }),
-        4 => vec(operation(), 1..5).prop_map(Command::Txn),
+        1 => deregister().prop_map(Command::Deregister),
+        3 => session().prop_map(Command::SessionCreate),
+        2 => name(&SESSIONS).prop_map(|id| Command::SessionDestroy { id }),
+        4 => vec(operation(), 1..4).prop_map(Command::Txn),
         1 => (0..40_u64).prop_map(|up_to| Command::ReapTombstones { up_to }),
         1 => coordinates().prop_map(Command::UpdateCoordinates),
     ]
 }
 
-/// A sequence of commands with the time that passes before each, in milliseconds.
+/// Two nodes with a service and checks that pass, and sessions that hang on them: what locks need.
+fn opening() -> impl Strategy<Value = Vec<Command>> {
+    let registered = ["n1", "n2"].map(|node| {
+        let check = |id: &str, service_id: &str| Check {
+            node: node.into(),
+            check_id: id.into(),
+            status: "passing".into(),
+            service_id: service_id.into(),
+            ..Check::default()
+        };
+        Command::Register(Box::new(Register {
+            node: Node { node: node.into(), address: "10.0.0.1".into(), ..Node::default() },
+            service: Some(Service { id: "s1".into(), service: "web".into(), ..Service::default() }),
+            checks: vec![check("c1", ""), check("c2", "s1")],
+            ..Register::default()
+        }))
+    });
+    vec((session(), select(&["n1", "N2"][..]), select(&["", "c1", "C2"][..])), SESSIONS.len()).prop_map(
+        move |sessions| {
+            let create = |((session, node, check), id): ((Session, &str, &str), &str)| {
+                let node_checks = if check.is_empty() { Vec::new() } else { vec![check.to_owned()] };
+                let (id, node) = (id.into(), node.into());
+                Command::SessionCreate(Session { id, node, node_checks, service_checks: None, ..session })
+            };
+            registered.iter().cloned().chain(sessions.into_iter().zip(SESSIONS).map(create)).collect()
+        },
+    )
+}
+
+/// A sequence of commands with the time that passes before each, in milliseconds. Most begin with
+/// something to take locks with.
 pub fn commands(
     length: impl Into<prop::collection::SizeRange>,
 ) -> impl Strategy<Value = Vec<(u64, Command)>> {
     let passed = prop_oneof![3 => 0..3_u64, 1 => 0..30_000_u64];
-    vec((passed, command()), length)
+    let opening = option::weighted(0.8, opening());
+    (opening, vec((passed, command()), length)).prop_map(|(opening, commands)| {
+        let opening = opening.into_iter().flatten().map(|command| (0, command));
+        opening.chain(commands).collect()
+    })
 }
 
 /// Batch sizes, as long as anybody asks.
@@ -320,6 +354,10 @@ fn with_current_indexes(mut command: Command, model: &Model) -> Command {
 
 fn kv_current(command: &mut KvCommand, model: &Model) {
     let found = model.keys.get(&command.key).map(|found| found.indexes);
+    if command.verb == KvVerb::Unlock && command.cas == CURRENT {
+        let holder = model.keys.get(&command.key).and_then(|found| found.session.clone());
+        command.session = holder.or(command.session.take());
+    }
     let given = Indexes { create_index: 0, modify_index: command.cas };
     command.cas = current(given, found).modify_index;
 }

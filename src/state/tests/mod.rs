@@ -6,6 +6,7 @@ mod commands;
 mod model;
 mod reads;
 mod replay;
+mod snapshots;
 mod watches;
 
 use std::ops::ControlFlow;

@@ -129,9 +129,8 @@ impl Model {
         let locks = existing.as_ref().map_or(0, |entry| entry.lock_index);
         let given = command.session.clone().filter(|session| !session.is_empty());
         match verb {
-            KvVerb::Set => self.put(command, 0, holder),
-            KvVerb::Cas if command.cas == modified.unwrap_or(0) => self.put(command, 0, holder),
-            KvVerb::Cas => return Ok(false),
+            KvVerb::Cas if command.cas != modified.unwrap_or(0) => return Ok(false),
+            KvVerb::Set | KvVerb::Cas => self.put(command, 0, holder),
             KvVerb::Lock => {
                 if self.delayed(&command.key) {
                     return Ok(false);
@@ -262,7 +261,9 @@ impl Model {
             .filter(|session| which(session))
             .map(|session| session.id.to_string())
             .collect();
-        ids.iter().for_each(|id| self.end_session(id));
+        for id in ids {
+            self.end_session(&id);
+        }
     }
 
     fn end_sessions_of_check(&mut self, node: &str, check: &str) {
