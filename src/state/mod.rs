@@ -8,6 +8,7 @@
 //! writer gets (index, command) and nothing else; that is why a replay gives the same state.
 //! RocksDB is named in `store_disk.rs` only.
 
+pub mod archive;
 pub mod command;
 pub mod kv;
 pub mod read;
