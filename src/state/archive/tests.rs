@@ -803,3 +803,73 @@ fn cost_of_a_save() {
     read_all(&archive).unwrap();
     println!("checked and read in {:?}", before.elapsed());
 }
+
+/// The state a list of records describes, as far as the tables hold it.
+fn world_of(index: u64, records: Vec<ArchiveRecord>) -> World {
+    let mut nodes: Vec<NodeRows> = Vec::new();
+    let mut rest = Rest {
+        coordinates: Vec::new(),
+        sessions: Vec::new(),
+        keys: BTreeMap::new(),
+        tombstones: BTreeMap::new(),
+        lock_delays: BTreeMap::new(),
+        indexes: TableIndexes::default(),
+        services: BTreeMap::new(),
+    };
+    for record in records {
+        match record {
+            ArchiveRecord::Node(node) => {
+                nodes.push(NodeRows { node, services: Vec::new(), checks: Vec::new() });
+            }
+            ArchiveRecord::Service { service, .. } => nodes.last_mut().unwrap().services.push(*service),
+            ArchiveRecord::Check(check) => nodes.last_mut().unwrap().checks.push(*check),
+            ArchiveRecord::Coordinate(coordinate) => rest.coordinates.push(coordinate),
+            ArchiveRecord::Session(session) => rest.sessions.push(session),
+            ArchiveRecord::Kv(entry) => {
+                rest.keys.insert(entry.key.to_vec(), entry);
+            }
+            ArchiveRecord::Tombstone { key, index } => {
+                rest.tombstones.insert(key.to_vec(), index);
+            }
+            ArchiveRecord::LockDelay { key, until_ms } => {
+                rest.lock_delays.insert(key, until_ms);
+            }
+            ArchiveRecord::Index { key, index } => match key {
+                IndexKey::Nodes => rest.indexes.nodes = index,
+                IndexKey::Services => rest.indexes.services = index,
+                IndexKey::Checks => rest.indexes.checks = index,
+                IndexKey::Kvs => rest.indexes.kvs = index,
+                IndexKey::Tombstones => rest.indexes.tombstones = index,
+                IndexKey::Sessions => rest.indexes.sessions = index,
+                IndexKey::Coordinates => rest.indexes.coordinates = index,
+                IndexKey::ServiceExtinction => rest.indexes.service_extinction = index,
+                IndexKey::Service(name) => {
+                    rest.services.insert(name, index);
+                }
+                IndexKey::Other(_) => {}
+            },
+            ArchiveRecord::Other { .. } => {}
+        }
+    }
+    world(index, nodes, rest)
+}
+
+#[test]
+fn what_was_read_from_consul_is_written_back_the_same() {
+    let (meta, records) = read_all(CONSUL).unwrap();
+    let World { view, store, .. } = world_of(meta.index, records.clone());
+    let archive = write_all(&view, &store);
+    let (_, again) = read_all(&archive).unwrap();
+    let kept = |record: &ArchiveRecord| {
+        !matches!(record, ArchiveRecord::Other { .. } | ArchiveRecord::Index { key: IndexKey::Other(_), .. })
+    };
+    let index = |record: &ArchiveRecord| matches!(record, ArchiveRecord::Index { .. });
+    let (wanted, wanted_indexes): (Vec<_>, Vec<_>) =
+        records.into_iter().filter(kept).partition(|record| !index(record));
+    let (found, found_indexes): (Vec<_>, Vec<_>) = again.into_iter().partition(|record| !index(record));
+    assert_eq!(found, wanted);
+    assert_eq!(found_indexes.len(), wanted_indexes.len());
+    for index in wanted_indexes {
+        assert!(found_indexes.contains(&index), "{index:?}");
+    }
+}
