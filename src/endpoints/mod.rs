@@ -5,6 +5,8 @@
 //! sorting. May not enter: actix-web, hickory, RocksDB, raft. Writes go through [`Proposer`], reads
 //! through the published snapshot behind [`Endpoints::state`].
 
+pub mod decode;
+
 use std::sync::Arc;
 use std::time::Duration;
 
