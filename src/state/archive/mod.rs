@@ -19,6 +19,7 @@
 mod container;
 mod decode;
 mod encode;
+mod moment;
 mod msgpack;
 #[cfg(test)]
 mod tests;
@@ -28,6 +29,8 @@ use std::io::{Read, Seek, Write};
 use std::sync::Arc;
 
 use bytes::Bytes;
+
+pub use moment::Moment;
 
 use super::StateError;
 use super::record::{Check, KvEntry, Node, NodeCoordinate, Service, Session};
@@ -223,9 +226,15 @@ record_kinds! {
 }
 
 impl RecordKind {
-    /// Servers write such records anew by themselves, so nothing of the user's is lost without them.
-    pub const fn is_derived(self) -> bool {
-        matches!(self, Self::ChunkingState | Self::FederationState)
+    /// Everything this build has tables for.
+    pub const STORED: [Self; 6] =
+        [Self::Register, Self::Kv, Self::Session, Self::Tombstone, Self::Coordinates, Self::Index];
+
+    /// A restored state works without it: servers write such records anew by themselves or, as the
+    /// autopilot configuration, they steer what this build does not do. Every archive of a stock
+    /// server holds some; refusing them would refuse all.
+    pub const fn is_expendable(self) -> bool {
+        matches!(self, Self::ChunkingState | Self::FederationState | Self::Autopilot)
     }
 }
 
@@ -321,8 +330,8 @@ impl<R: Read + Seek> ArchiveReader<R> {
         &self.counts
     }
 
-    /// Fails if the archive holds records that are neither derived ([`RecordKind::is_derived`]) nor
-    /// of a type in `stored`.
+    /// Fails if the archive holds records that are neither expendable
+    /// ([`RecordKind::is_expendable`]) nor of a type in `stored`.
     ///
     /// # Errors
     /// [`ArchiveError::Unsupported`], naming types and counts.
@@ -330,7 +339,7 @@ impl<R: Read + Seek> ArchiveReader<R> {
         let foreign: Vec<String> = self
             .counts
             .iter()
-            .filter(|(kind, _)| !kind.is_derived() && !stored.contains(kind))
+            .filter(|(kind, _)| !kind.is_expendable() && !stored.contains(kind))
             .map(|(kind, count)| format!("{} records ({count})", kind.name()))
             .collect();
         if foreign.is_empty() { Ok(()) } else { Err(ArchiveError::Unsupported(foreign.join(", "))) }

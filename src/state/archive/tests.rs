@@ -179,16 +179,7 @@ fn same(ours: &Value, theirs: &Value, case: &str) {
 #[test]
 fn what_cannot_be_stored_is_named() {
     let reader = ArchiveReader::open(Cursor::new(CONSUL)).unwrap();
-    let stored = [
-        RecordKind::Register,
-        RecordKind::Kv,
-        RecordKind::Session,
-        RecordKind::Tombstone,
-        RecordKind::Coordinates,
-        RecordKind::Index,
-        RecordKind::Autopilot,
-        RecordKind::Intention,
-    ];
+    let stored = [&RecordKind::STORED[..], &[RecordKind::Intention]].concat();
     let error = reader.refuse_all_but(&stored).unwrap_err().to_string();
     assert!(error.contains("ACL token records (4)"), "{error}");
     assert!(error.contains("config entry records"), "{error}");
