@@ -6,6 +6,7 @@
 //! through the published snapshot behind [`Endpoints::state`].
 
 pub mod decode;
+pub mod filter;
 
 use std::sync::Arc;
 use std::time::Duration;
