@@ -7,6 +7,7 @@
 
 pub mod blocking;
 pub mod decode;
+pub mod filter;
 pub mod query;
 
 use std::sync::Arc;
