@@ -5,7 +5,10 @@
 //! sorting. May not enter: actix-web, hickory, RocksDB, raft. Writes go through [`Proposer`], reads
 //! through the published snapshot behind [`Endpoints::state`].
 
+pub mod blocking;
 pub mod decode;
+pub mod filter;
+pub mod query;
 
 use std::sync::Arc;
 use std::time::Duration;
