@@ -375,7 +375,7 @@ fn session(cursor: &mut Cursor<'_>) -> Read<Session> {
             }
             b"Checks" => legacy_checks = strings(cursor)?,
             b"ID" => session.id = name(cursor)?,
-            b"LockDelay" => session.lock_delay = cursor.uint()?,
+            b"LockDelay" => session.lock_delay = cursor.int()?,
             b"Name" => session.name = cursor.string()?,
             b"Node" => session.node = name(cursor)?,
             b"NodeChecks" => session.node_checks = strings(cursor)?,

@@ -311,7 +311,7 @@ fn session(pack: &mut Packer, session: &Session) {
     nil(pack, "Checks");
     number(pack, "CreateIndex", session.indexes.create_index);
     text(pack, "ID", &session.id);
-    number(pack, "LockDelay", session.lock_delay);
+    signed(pack, "LockDelay", session.lock_delay);
     number(pack, "ModifyIndex", session.indexes.modify_index);
     text(pack, "Name", &session.name);
     text(pack, "Node", &session.node);

@@ -642,7 +642,7 @@ fn session() -> impl Strategy<Value = Session> {
     let refs = (text(), text()).prop_map(|(id, namespace)| ServiceCheckRef { id, namespace });
     (
         (name(), text(), name(), text()),
-        any::<(u64, bool)>(),
+        any::<(i64, bool)>(),
         strings(),
         prop::option::of(prop::collection::vec(refs, 0..3)),
         indexes(),
