@@ -5,6 +5,14 @@
 //! sorting. May not enter: actix-web, hickory, RocksDB, raft. Writes go through [`Proposer`], reads
 //! through the published snapshot behind [`Endpoints::state`].
 
+pub mod agent;
+pub mod blocking;
+pub mod decode;
+pub mod event;
+pub mod filter;
+pub mod operator;
+pub mod query;
+
 use std::sync::Arc;
 use std::time::Duration;
 
