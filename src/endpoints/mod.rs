@@ -8,7 +8,10 @@
 pub mod blocking;
 pub mod decode;
 pub mod filter;
+pub mod kv;
 pub mod query;
+pub mod session;
+pub mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
