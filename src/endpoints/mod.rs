@@ -10,8 +10,11 @@ pub mod blocking;
 pub mod decode;
 pub mod event;
 pub mod filter;
+pub mod kv;
 pub mod operator;
 pub mod query;
+pub mod session;
+pub mod status;
 
 use std::sync::Arc;
 use std::time::Duration;
