@@ -438,12 +438,7 @@ mod tests {
             message.index = index;
             message.log_term = 1;
             let entries: Vec<Entry> = datas.into_iter().zip(index + 1..).map(|(data, index)| {
-                let mut entry = Entry::default();
-                entry.index = index;
-                entry.term = 2;
-                entry.data = data.into();
-                entry.context = vec![7; 16].into();
-                entry
+                Entry { index, term: 2, data: data.into(), context: vec![7; 16].into(), ..Entry::default() }
             }).collect();
             message.set_entries(entries.into());
             let sent = PeerMessage(message);
@@ -461,10 +456,7 @@ mod tests {
         #[test]
         fn damage_never_panics(at in 0..200_usize, value in any::<u8>()) {
             let mut message = message(MessageType::MsgAppend);
-            let mut entry = Entry::default();
-            entry.index = 1;
-            entry.term = 1;
-            entry.data = vec![1; 40].into();
+            let entry = Entry { index: 1, term: 1, data: vec![1; 40].into(), ..Entry::default() };
             message.set_entries(vec![entry].into());
             let mut bytes = PeerMessage(message).encode().unwrap().to_vec();
             let at = at % bytes.len();

@@ -170,7 +170,7 @@ fn damage_before_other_writes_is_refused_and_named() {
             }
             ends
         };
-        let ends = (8..64).map(chain).find(|ends| ends.len() == 6 && ends[5] == before).unwrap();
+        let ends = (8..128).map(chain).find(|ends| ends.len() == 6 && ends[5] == before).unwrap();
         // The end of a write is its index part, which is checked when the file is read.
         let end = ends[at_write];
         file.write_all_at(&[0xff; 4], end - 8).unwrap();
