@@ -471,6 +471,28 @@ impl<L: LogStore, W> Driver<L, W> {
         entries.into_iter().map(|entry| (entry.index, entry.term, entry.data)).collect()
     }
 
+    /// Raft ID of the leader.
+    pub fn leader_id(&self) -> Option<u64> {
+        self.leader()
+    }
+
+    /// Nobody waits for a proposal, and all that was handed out is applied.
+    pub fn is_idle(&self) -> bool {
+        self.pending.len() == 0 && self.applied >= self.handed
+    }
+
+    /// The other voter that has most of the log, if this node leads and one is alive.
+    pub fn successor(&self) -> Option<u64> {
+        if !self.is_leader() {
+            return None;
+        }
+        let progress = self.node.raft.prs().iter();
+        let others = progress.filter(|(id, progress)| {
+            **id != self.config.id && progress.recent_active && self.membership.is_voter(**id)
+        });
+        others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id)
+    }
+
     fn is_leader(&self) -> bool {
         self.node.raft.state == StateRole::Leader
     }
