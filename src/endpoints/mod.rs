@@ -6,9 +6,17 @@
 //! through the published snapshot behind [`Endpoints::state`].
 
 pub mod blocking;
+pub mod catalog;
+pub mod coordinate;
 pub mod decode;
 pub mod filter;
+pub mod health;
+pub mod near;
 pub mod query;
+pub mod registration;
+pub mod service_query;
+#[cfg(test)]
+pub mod testing;
 
 use std::sync::Arc;
 use std::time::Duration;
