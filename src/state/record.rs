@@ -333,19 +333,30 @@ pub struct Session {
     pub name: String,
     /// Node it is bound to.
     pub node: Arc<str>,
-    /// Nanoseconds during which locks may not be taken again once the session is invalidated.
-    pub lock_delay: u64,
+    /// Nanoseconds during which locks may not be taken again once the session is invalidated. Kept
+    /// as given; the rules cap it at 60 s and take anything below zero for none.
+    pub lock_delay: i64,
     /// What happens to its locks.
     pub behavior: SessionBehavior,
     /// Time to live as given (`"30s"`), empty for none.
     #[serde(rename = "TTL")]
     pub ttl: String,
+    /// Checks it depends on, in the old form that names no kind.
+    pub checks: Vec<String>,
     /// Node checks it depends on.
     pub node_checks: Vec<String>,
     /// Service checks it depends on.
     pub service_checks: Option<Vec<ServiceCheckRef>>,
     /// Raft indexes.
     pub indexes: Indexes,
+}
+
+impl Session {
+    /// Ids of all checks it depends on, whatever their kind.
+    pub fn check_ids(&self) -> impl Iterator<Item = &String> {
+        let service_checks = self.service_checks.iter().flatten().map(|check| &check.id);
+        self.checks.iter().chain(&self.node_checks).chain(service_checks)
+    }
 }
 
 /// A network coordinate (Vivaldi, as Serf computes it); times in seconds.

@@ -47,6 +47,7 @@ pub mod blocking;
 pub mod error;
 pub mod gzip;
 pub mod json;
+pub mod kv;
 pub mod limit;
 pub mod path;
 pub mod query;
@@ -54,7 +55,9 @@ pub mod reply;
 pub mod request;
 pub mod route;
 pub mod server;
+pub mod session;
 pub mod settings;
+pub mod status;
 
 pub use blocking::MetaStyle;
 pub use error::WebError;
@@ -67,6 +70,6 @@ pub use settings::WebSettings;
 
 /// The routes of all endpoint families.
 pub fn routes() -> Vec<Route> {
-    let families: [Vec<Route>; 0] = [];
+    let families = [kv::routes(), session::routes(), status::routes()];
     families.concat()
 }
