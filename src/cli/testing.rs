@@ -139,8 +139,13 @@ impl Server {
 
 fn read_request(stream: &TcpStream) -> Seen {
     let mut reader = BufReader::new(stream);
-    let mut line = String::new();
-    reader.read_line(&mut line).unwrap();
+    let mut line = Vec::new();
+    reader.read_until(b'\n', &mut line).unwrap();
+    let line = String::from_utf8_lossy(&line).into_owned();
+    if !line.contains(" HTTP/1.1") {
+        // No HTTP: somebody tries TLS.
+        return Seen { line, headers: Vec::new(), body: String::new() };
+    }
     let mut headers = Vec::new();
     loop {
         let mut header = String::new();

@@ -63,7 +63,7 @@ fn what_is_sent_along() {
 
 #[test]
 fn a_unix_socket_is_an_address() {
-    use std::io::{Read as _, Write as _};
+    use std::io::Write as _;
     let directory = tempfile::tempdir().unwrap();
     let path = directory.path().join("http.sock");
     let listener = std::os::unix::net::UnixListener::bind(&path).unwrap();
@@ -88,7 +88,7 @@ fn failures_name_the_request() {
     std::thread::spawn(move || {
         for stream in silent.incoming().flatten() {
             let mut stream = stream;
-            let _ = std::io::Read::read(&mut stream, &mut [0; 1024]);
+            let _ = stream.read(&mut [0; 1024]);
         }
     });
     let plain = server().address.to_string();
