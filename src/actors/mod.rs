@@ -1,7 +1,6 @@
 //! The shells: actors that own one core each, feed it and carry out what it asks.
 //!
 //! The only place that ties cores to actix. A shell holds sockets, timers, threads and addresses;
-<<<<<<< HEAD
 //! what a message means is decided in its core. `Addr` does not leave this room and `agent`: the
 //! others hold handles and traits.
 
@@ -12,12 +11,4 @@ pub mod mailbox;
 pub mod raft_handle;
 pub mod raft_node;
 pub mod session_manager;
-=======
-//! what a message means is decided in its core. `Addr` does not leave this room and `agent.rs`: the
-//! others hold handles and traits.
-
-pub mod mailbox;
-pub mod raft_handle;
-pub mod raft_node;
->>>>>>> raft
 pub mod supervision;

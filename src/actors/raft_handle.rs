@@ -19,14 +19,9 @@ use super::raft_node::messages::{
     AppliedUpTo, CompactTo, GetStatus, PeerSendFailed, Propose, ProposeMembership, ReadIndex, Shutdown,
     SnapshotInstalled, SnapshotReady, SnapshotSent, Step, TransferLeader,
 };
-<<<<<<< HEAD
 use crate::endpoints::operator::{RaftInfo, RaftStatus};
 use crate::endpoints::{Applied, EndpointError, LeaderRead, Leadership};
 use crate::raft::{Manifest, MembershipChange, PeerMessage, ProposeError, Role, Status};
-=======
-use crate::endpoints::{Applied, EndpointError, LeaderRead, Leadership};
-use crate::raft::{Manifest, MembershipChange, PeerMessage, ProposeError, Status};
->>>>>>> raft
 
 /// Proposals that may wait at once; the next is answered "busy".
 pub const MAX_WAITING_PROPOSALS: usize = 1_024;
@@ -62,7 +57,6 @@ pub(super) struct Published {
     /// for a leader that is the only voter.
     lease_until: AtomicU64,
     pub(super) leadership: ArcSwap<Leadership>,
-<<<<<<< HEAD
     pub(super) progress: ArcSwap<Progress>,
     dropped_peer_messages: AtomicU64,
 }
@@ -79,11 +73,6 @@ pub(super) struct Progress {
     pub(super) membership_index: u64,
 }
 
-=======
-    dropped_peer_messages: AtomicU64,
-}
-
->>>>>>> raft
 /// The lease of a leader that is the only voter.
 const LONE: u64 = u64::MAX;
 
@@ -93,10 +82,7 @@ impl Published {
             base: Instant::now(),
             lease_until: AtomicU64::new(0),
             leadership: ArcSwap::default(),
-<<<<<<< HEAD
             progress: ArcSwap::default(),
-=======
->>>>>>> raft
             dropped_peer_messages: AtomicU64::new(0),
         }
     }
@@ -284,7 +270,6 @@ impl LeaderRead for RaftHandle {
     }
 }
 
-<<<<<<< HEAD
 impl RaftInfo for RaftHandle {
     /// As of the node's last tick.
     fn raft_status(&self) -> RaftStatus {
@@ -308,8 +293,6 @@ impl RaftInfo for RaftHandle {
     }
 }
 
-=======
->>>>>>> raft
 pub(super) fn unknown() -> EndpointError {
     EndpointError::Internal("the server is stopping; whether the write happened is unknown".into())
 }

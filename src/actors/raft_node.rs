@@ -16,12 +16,8 @@ use std::time::{Duration, Instant};
 use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, WrapFuture};
 use actix_rt::Arbiter;
 
-<<<<<<< HEAD
 use super::mailbox::Sender;
 use super::raft_handle::{Progress, Published, RaftHandle, RaftLink, Waiter, unknown};
-=======
-use super::raft_handle::{Published, RaftHandle, RaftLink, Waiter, unknown};
->>>>>>> raft
 use super::supervision::{AliveToken, FailStop};
 use crate::endpoints::{EndpointError, Leadership, Peer};
 use crate::raft::log_disk::LogPurger;
@@ -64,11 +60,8 @@ pub struct RaftOptions {
     pub tick: Duration,
     /// Applied index from the state's store.
     pub applied_index: u64,
-<<<<<<< HEAD
     /// Told whenever what is known of the leadership changes.
     pub on_leadership: Sender<Arc<Leadership>>,
-=======
->>>>>>> raft
 }
 
 /// A running raft node.
@@ -117,10 +110,7 @@ impl RaftNode {
             purger,
             fail_stop,
             me: options.me,
-<<<<<<< HEAD
             on_leadership: options.on_leadership,
-=======
->>>>>>> raft
             tick: options.tick,
             lease,
             last_tick: Instant::now(),
@@ -169,10 +159,7 @@ pub struct RaftNodeActor {
     fail_stop: Arc<dyn FailStop>,
     alive: AliveToken,
     me: ServerRecord,
-<<<<<<< HEAD
     on_leadership: Sender<Arc<Leadership>>,
-=======
->>>>>>> raft
     tick: Duration,
     lease: Duration,
     last_tick: Instant,
@@ -259,11 +246,7 @@ impl RaftNodeActor {
         });
         let leader = status.leader.and_then(|id| status.membership.servers.get(&id));
         let is_known = status.role != Role::Leader || status.ready;
-<<<<<<< HEAD
         let leadership = Arc::new(Leadership {
-=======
-        self.host.published.leadership.store(Arc::new(Leadership {
->>>>>>> raft
             leader_address: leader.filter(|_| is_known).map(|server| server.address.clone()),
             is_leader: status.ready,
             last_contact: if status.role == Role::Leader {
@@ -272,7 +255,6 @@ impl RaftNodeActor {
                 self.heard_leader.elapsed()
             },
             peers: peers.collect(),
-<<<<<<< HEAD
         });
         self.host.published.leadership.store(Arc::clone(&leadership));
         self.on_leadership.send(leadership);
@@ -289,8 +271,6 @@ impl RaftNodeActor {
             last_index: status.last_index,
             truncated: status.first_index.saturating_sub(1),
             membership_index: status.membership.index,
-=======
->>>>>>> raft
         }));
     }
 
@@ -320,10 +300,7 @@ impl RaftNodeActor {
             let ticked = self.driver.tick();
             self.check(ticked, ctx);
         }
-<<<<<<< HEAD
         self.publish_progress();
-=======
->>>>>>> raft
         // Time since the leader was heard goes on.
         self.host.changed |= !self.driver.is_ready();
         self.pump(ctx);

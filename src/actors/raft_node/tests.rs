@@ -81,10 +81,7 @@ fn start<L: LogStore + Send + 'static>(
         me,
         tick: Duration::from_millis(20),
         applied_index: state.lock().unwrap().applied,
-<<<<<<< HEAD
         on_leadership: Sender::new(|_| ()),
-=======
->>>>>>> raft
     };
     let fail_stop: Arc<dyn FailStop> = Arc::<Noted>::clone(&noted);
     let node = RaftNode::start(options, log, None, applier(state), Box::new(NoPeers), fail_stop)?;
