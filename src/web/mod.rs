@@ -59,6 +59,11 @@ pub mod session;
 pub mod settings;
 pub mod status;
 
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+
 pub use blocking::MetaStyle;
 pub use error::WebError;
 pub use json::Json;
