@@ -12,6 +12,7 @@ pub mod kv;
 pub mod query;
 pub mod session;
 pub mod status;
+pub mod txn;
 
 use std::sync::Arc;
 use std::time::Duration;
