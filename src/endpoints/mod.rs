@@ -5,13 +5,24 @@
 //! sorting. May not enter: actix-web, hickory, RocksDB, raft. Writes go through [`Proposer`], reads
 //! through the published snapshot behind [`Endpoints::state`].
 
+pub mod agent;
 pub mod blocking;
+pub mod catalog;
+pub mod coordinate;
 pub mod decode;
+pub mod event;
 pub mod filter;
+pub mod health;
 pub mod kv;
+pub mod near;
+pub mod operator;
 pub mod query;
+pub mod registration;
+pub mod service_query;
 pub mod session;
 pub mod status;
+#[cfg(test)]
+pub mod testing;
 pub mod txn;
 
 use std::sync::Arc;

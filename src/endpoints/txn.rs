@@ -452,31 +452,30 @@ struct Reader<'a> {
 /// A result of its own for what an operation refuses, apart from a store that fails.
 type Told = Result<(), String>;
 
+/// Notes what was found, or says what is missing.
+fn push(found: Option<TxnResult>, results: &mut Vec<TxnResult>, missing: impl FnOnce() -> String) -> Told {
+    results.push(found.ok_or_else(missing)?);
+    Ok(())
+}
+
 impl Reader<'_> {
     fn run(&self, operation: &TxnOp, results: &mut Vec<TxnResult>) -> Result<Told, StateError> {
         match operation {
             TxnOp::Kv { verb, command } => self.kv(*verb, command, results),
             TxnOp::Node { node, .. } => Ok(self.node(node, results)),
             TxnOp::Service { node, service, .. } => {
+                let id = &*service.id;
                 let entry = self.view.node(node);
-                match entry.and_then(|entry| entry.services.get(&*fold(&service.id))) {
-                    Some(found) => results.push(TxnResult::Service(Arc::clone(found))),
-                    None => {
-                        return Ok(Err(format!("service {:?} on node {node:?} doesn't exist", &*service.id)));
-                    }
-                }
-                Ok(Ok(()))
+                let found = entry.and_then(|entry| entry.services.get(&*fold(id))).cloned();
+                let missing = || format!("service {id:?} on node {node:?} doesn't exist");
+                Ok(push(found.map(TxnResult::Service), results, missing))
             }
             TxnOp::Check { check, .. } => {
-                let entry = self.view.node(&check.node);
-                match entry.and_then(|entry| entry.checks.get(&*fold(&check.check_id))) {
-                    Some(found) => results.push(TxnResult::Check(Arc::clone(found))),
-                    None => {
-                        let (id, node) = (&*check.check_id, &*check.node);
-                        return Ok(Err(format!("check {id:?} on node {node:?} doesn't exist")));
-                    }
-                }
-                Ok(Ok(()))
+                let (id, node) = (&*check.check_id, &*check.node);
+                let entry = self.view.node(node);
+                let found = entry.and_then(|entry| entry.checks.get(&*fold(id))).cloned();
+                let missing = || format!("check {id:?} on node {node:?} doesn't exist");
+                Ok(push(found.map(TxnResult::Check), results, missing))
             }
         }
     }
@@ -487,11 +486,8 @@ impl Reader<'_> {
         }
         let entry =
             if node.id.is_empty() { self.view.node(&node.node) } else { self.view.node_by_id(&node.id) };
-        match entry {
-            Some(entry) => results.push(TxnResult::Node(Arc::clone(&entry.node))),
-            None => return Err(format!("node {:?} doesn't exist", &*node.node)),
-        }
-        Ok(())
+        let found = entry.map(|entry| TxnResult::Node(Arc::clone(&entry.node)));
+        push(found, results, || format!("node {:?} doesn't exist", &*node.node))
     }
 
     fn key(&self, key: &Bytes) -> Result<Option<KvEntry>, StateError> {

@@ -2,6 +2,7 @@
 
 use actix_web::http::StatusCode;
 
+use super::json_catalog::{self, NoTags};
 use super::kv::write_entry;
 use super::request::BodyError;
 use super::{Answer, Json, Reply, Request, Route, WebError};
@@ -42,7 +43,9 @@ fn show(answer: &txn::Answer, pretty: bool, meta: Option<&QueryMeta>) -> Reply {
             match answer {
                 txn::Answer::Done(results) => {
                     json.key("Results").array(|json| {
-                        results.iter().for_each(|result| write_result(json, result));
+                        for result in results {
+                            write_result(json, result);
+                        }
                     });
                     json.key("Errors").null();
                 }
@@ -60,8 +63,7 @@ fn show(answer: &txn::Answer, pretty: bool, meta: Option<&QueryMeta>) -> Reply {
             }
             if let Some(meta) = meta {
                 json.key("Index").u64(0);
-                json.key("LastContact")
-                    .u64(u64::try_from(meta.last_contact.as_nanos()).unwrap_or(u64::MAX));
+                json.key("LastContact").u64(u64::try_from(meta.last_contact.as_nanos()).unwrap_or(u64::MAX));
                 json.key("KnownLeader").bool(meta.known_leader);
                 json.key("ConsistencyLevel").text("");
             }
@@ -85,11 +87,11 @@ fn write_result(json: &mut Json, result: &TxnResult) {
         }
         TxnResult::Service(service) => {
             json.key("Service");
-            json_catalog::service(json, service);
+            json_catalog::service(json, service, NoTags::Null);
         }
         TxnResult::Check(check) => {
             json.key("Check");
-            json_catalog::check(json, check);
+            json_catalog::check(json, check, NoTags::Null);
         }
     });
 }
