@@ -23,6 +23,7 @@ pub mod session;
 pub mod status;
 #[cfg(test)]
 pub mod testing;
+pub mod txn;
 
 use std::sync::Arc;
 use std::time::Duration;

@@ -63,6 +63,12 @@ pub mod server;
 pub mod session;
 pub mod settings;
 pub mod status;
+pub mod txn;
+
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use blocking::MetaStyle;
 pub use error::WebError;
@@ -82,6 +88,7 @@ pub fn routes() -> Vec<Route> {
         kv::routes(),
         session::routes(),
         status::routes(),
+        txn::routes(),
     ];
     families.concat()
 }
