@@ -77,7 +77,7 @@ pub struct Instance {
 impl Instance {
     /// The node's own checks first, then those of this instance, each by check id.
     pub fn checks(&self) -> impl Iterator<Item = &Arc<Check>> {
-        let own = |check: &&Arc<Check>| check.service_id == *self.service.id;
+        let own = |check: &&Arc<Check>| check.service_id.eq_ignore_ascii_case(&self.service.id);
         let node = self.entry.checks.values().filter(|check| check.service_id.is_empty());
         node.chain(self.entry.checks.values().filter(own))
     }
