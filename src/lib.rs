@@ -1,5 +1,6 @@
 //! Tribune: a service mesh control plane that a Consul user can drop in.
 
+pub mod actors;
 pub mod endpoints;
 pub mod state;
 pub mod web;

@@ -10,6 +10,7 @@ pub mod blocking;
 pub mod decode;
 pub mod event;
 pub mod filter;
+pub mod host;
 pub mod operator;
 pub mod query;
 

@@ -43,11 +43,14 @@
 //! its body with [`request::Request::body`] and calls its endpoint. Errors of endpoints become
 //! [`error::WebError`] by `?`, and answers by [`error::WebError::into_reply`].
 
+pub mod agent;
 pub mod blocking;
 pub mod error;
+pub mod event;
 pub mod gzip;
 pub mod json;
 pub mod limit;
+pub mod operator;
 pub mod path;
 pub mod query;
 pub mod reply;
@@ -55,6 +58,9 @@ pub mod request;
 pub mod route;
 pub mod server;
 pub mod settings;
+pub mod snapshot;
+pub mod stream;
+pub mod ui;
 
 pub use blocking::MetaStyle;
 pub use error::WebError;
@@ -67,6 +73,6 @@ pub use settings::WebSettings;
 
 /// The routes of all endpoint families.
 pub fn routes() -> Vec<Route> {
-    let families: [Vec<Route>; 0] = [];
+    let families = [agent::routes(), event::routes(), operator::routes(), snapshot::routes(), ui::routes()];
     families.concat()
 }
