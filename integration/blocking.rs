@@ -311,7 +311,7 @@ fn session_list() {
     let unrelated: [(&str, Write<'_>); 3] =
         [("a key", &put_key("k")), ("a service", &other_service), ("a check", &other_check)];
     exact(&agent, "/v1/session/list", &unrelated, &new_session);
-    let id = fixture::session(&agent, &json!({ "Node": "ext", "Checks": ["alive"] }));
+    let id = fixture::session(&agent, &json!({ "Node": "ext", "NodeChecks": ["alive"] }));
     let answer = exact(&agent, "/v1/session/list", &unrelated[..1], &|agent| {
         fixture::deregister(agent, &json!({ "Node": "ext" }));
     });

@@ -10,7 +10,7 @@ fn a_removed_node_takes_its_services_checks_and_sessions_along() {
     fixture::service(&agent, "ext", "web");
     fixture::check(&agent, "ext", "alive", "", "passing");
     fixture::check(&agent, "ext", "port", "web", "passing");
-    let id = fixture::session(&agent, &json!({ "Node": "ext", "Checks": ["alive"], "LockDelay": "0s" }));
+    let id = fixture::session(&agent, &json!({ "Node": "ext", "NodeChecks": ["alive"], "LockDelay": "0s" }));
     assert!(agent.put(&format!("/v1/kv/lock?acquire={id}"), "held").yes());
     let before = agent.get("/v1/kv/lock").expect(200);
 
@@ -65,7 +65,7 @@ fn indexes_only_grow_while_things_come_and_go() {
         look("a check");
         let id = fixture::session(
             &agent,
-            &json!({ "Node": "ext", "Checks": ["alive"], "Behavior": "delete", "LockDelay": "0s" }),
+            &json!({ "Node": "ext", "NodeChecks": ["alive"], "Behavior": "delete", "LockDelay": "0s" }),
         );
         fixture::key(&agent, "dir/leaf", &round.to_string());
         assert!(agent.put(&format!("/v1/kv/dir/lock?acquire={id}"), "held").yes());

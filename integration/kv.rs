@@ -26,7 +26,7 @@ fn a_stored_key_comes_back_with_its_whole_record() {
 fn check_and_set_lets_exactly_one_of_many_writers_win() {
     let agent = Agent::dev();
     fixture::key(&agent, "seat", "free");
-    for _ in 0..10 {
+    for round in 0..10 {
         let index = agent.get("/v1/kv/seat").index();
         let target = format!("/v1/kv/seat?cas={index}");
         let winners = std::thread::scope(|scope| {
@@ -34,7 +34,8 @@ fn check_and_set_lets_exactly_one_of_many_writers_win() {
                 .map(|n| {
                     scope.spawn({
                         let (agent, target) = (&agent, &target);
-                        move || agent.put(target, n.to_string()).yes()
+                        // Storing what is there already changes nothing, so each value is new.
+                        move || agent.put(target, format!("{round} by {n}")).yes()
                     })
                 })
                 .collect();

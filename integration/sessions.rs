@@ -59,7 +59,7 @@ fn a_critical_check_frees_the_locks_at_its_own_index() {
     let agent = Agent::dev();
     fixture::node(&agent, "ext");
     fixture::check(&agent, "ext", "alive", "", "passing");
-    let id = fixture::session(&agent, &json!({ "Node": "ext", "Checks": ["alive"], "LockDelay": "3s" }));
+    let id = fixture::session(&agent, &json!({ "Node": "ext", "NodeChecks": ["alive"], "LockDelay": "3s" }));
     assert!(agent.put(&format!("/v1/kv/lead?acquire={id}"), "mine").yes());
     let index = agent.get("/v1/kv/lead").index();
     let sessions = agent.get("/v1/session/list").index();
@@ -88,7 +88,7 @@ fn a_removed_check_ends_the_sessions_that_need_it() {
     fixture::node(&agent, "ext");
     fixture::check(&agent, "ext", "alive", "", "passing");
     fixture::check(&agent, "ext", "other", "", "passing");
-    let bound = fixture::session(&agent, &json!({ "Node": "ext", "Checks": ["alive"] }));
+    let bound = fixture::session(&agent, &json!({ "Node": "ext", "NodeChecks": ["alive"] }));
     let free = fixture::session(&agent, &json!({ "Node": "ext", "Checks": [] }));
     fixture::deregister(&agent, &json!({ "Node": "ext", "CheckID": "other" }));
     assert!(exists(&agent, &bound), "another check went");

@@ -61,7 +61,7 @@ impl Setup {
             "log_level": "INFO",
             "disable_update_check": true,
             "performance": { "raft_multiplier": 1 },
-            "limits": { "http_max_conns_per_client": 20_000 },
+            "limits": { "http_max_conns_per_client": 600 },
         });
         Self { mode, config, arguments: Vec::new(), wrapper: Vec::new(), data: None }
     }
