@@ -8,18 +8,29 @@
 //! writer gets (index, command) and nothing else; that is why a replay gives the same state.
 //! RocksDB is named in `store_disk.rs` only.
 
+mod apply_catalog;
+mod apply_kv;
+mod apply_sessions;
+mod apply_txn;
 pub mod command;
 pub mod kv;
+pub mod machine;
+pub mod metadata;
 pub mod read;
 pub mod record;
+mod rows;
 pub mod store;
+pub mod store_disk;
 pub mod view;
 pub mod watch;
+mod writer;
 
 pub use command::{Command, Envelope, Outcome};
+pub use machine::StateMachine;
 pub use read::StateReader;
 pub use view::View;
 pub use watch::{Topic, Watch, Watches};
+pub use writer::Event;
 
 /// What can go wrong in the state core.
 #[derive(Debug, thiserror::Error)]

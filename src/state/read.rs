@@ -7,7 +7,7 @@ use arc_swap::{ArcSwap, Guard};
 
 use super::StateError;
 use super::kv::KvRow;
-use super::store::{ReadStore, Table};
+use super::store::{SharedStore, Table};
 use super::view::View;
 use super::watch::Watches;
 
@@ -15,13 +15,13 @@ use super::watch::Watches;
 #[derive(Debug, Clone)]
 pub struct StateReader {
     view: Arc<ArcSwap<View>>,
-    store: Arc<dyn ReadStore>,
+    store: Arc<dyn SharedStore>,
     watches: Arc<Watches>,
 }
 
 impl StateReader {
     /// Built by the owner of the state.
-    pub fn new(view: Arc<ArcSwap<View>>, store: Arc<dyn ReadStore>, watches: Arc<Watches>) -> Self {
+    pub fn new(view: Arc<ArcSwap<View>>, store: Arc<dyn SharedStore>, watches: Arc<Watches>) -> Self {
         Self { view, store, watches }
     }
 
@@ -43,8 +43,8 @@ impl StateReader {
         &self.watches
     }
 
-    /// The store, for reads over several rows that must fit together ([`ReadStore::freeze`]).
-    pub fn store(&self) -> &dyn ReadStore {
+    /// The store, for reads over several rows that must fit together ([`SharedStore::freeze`]).
+    pub fn store(&self) -> &dyn SharedStore {
         &*self.store
     }
 

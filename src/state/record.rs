@@ -333,8 +333,9 @@ pub struct Session {
     pub name: String,
     /// Node it is bound to.
     pub node: Arc<str>,
-    /// Nanoseconds during which locks may not be taken again once the session is invalidated.
-    pub lock_delay: u64,
+    /// Nanoseconds during which locks may not be taken again once the session is invalidated. Kept
+    /// as given; the rules cap it at 60 s and take anything below zero for none.
+    pub lock_delay: i64,
     /// What happens to its locks.
     pub behavior: SessionBehavior,
     /// Time to live as given (`"30s"`), empty for none.

@@ -104,13 +104,16 @@ pub trait ReadStore: Send + Sync + std::fmt::Debug {
     fn scan(&self, table: Table, prefix: &[u8], visit: Visit<'_>) -> Result<(), StateError> {
         self.scan_from(table, prefix, prefix, visit)
     }
+}
 
-    /// A frozen view over all tables, for reads that must fit together.
+/// A living store that can be frozen.
+pub trait SharedStore: ReadStore {
+    /// All tables as of one moment, for reads that must fit together.
     fn freeze(&self) -> Box<dyn ReadStore + '_>;
 }
 
 /// Writing, by the owner of the state only.
-pub trait WriteStore: ReadStore {
+pub trait WriteStore: SharedStore {
     /// Writes a batch atomically. It survives a crash of the process; a crash of the machine may
     /// lose it until [`WriteStore::make_durable`] (the raft log replays it).
     ///
@@ -131,7 +134,7 @@ pub trait WriteStore: ReadStore {
     fn clear(&self) -> Result<(), StateError>;
 
     /// The same store for readers.
-    fn reader(&self) -> Arc<dyn ReadStore>;
+    fn reader(&self) -> Arc<dyn SharedStore>;
 }
 
 type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
@@ -170,7 +173,9 @@ impl ReadStore for MemoryStore {
         scan_rows(&self.rows.read(), table, prefix, from, visit);
         Ok(())
     }
+}
 
+impl SharedStore for MemoryStore {
     fn freeze(&self) -> Box<dyn ReadStore + '_> {
         Box::new(Self { rows: Arc::new(RwLock::new(self.rows.read().clone())) })
     }
@@ -201,7 +206,7 @@ impl WriteStore for MemoryStore {
         Ok(())
     }
 
-    fn reader(&self) -> Arc<dyn ReadStore> {
+    fn reader(&self) -> Arc<dyn SharedStore> {
         Arc::new(self.clone())
     }
 }

@@ -100,6 +100,10 @@ pub struct View {
     pub sessions: OrdMap<Arc<str>, Arc<Session>>,
     /// Session ids by folded node.
     pub node_sessions: OrdMap<Folded, OrdSet<Arc<str>>>,
+    /// Keys locked by each session.
+    pub locks: OrdMap<Arc<str>, OrdSet<Bytes>>,
+    /// Ids of the sessions that depend on a check, by (folded node, folded check id).
+    pub check_sessions: OrdMap<(Folded, Folded), OrdSet<Arc<str>>>,
     /// Coordinates by folded node and segment.
     pub coordinates: OrdMap<(Folded, Arc<str>), Arc<NodeCoordinate>>,
     /// Until when a key may not be locked (leader's clock, ms since the epoch).
@@ -180,5 +184,99 @@ impl View {
     /// Index for keys that do not exist and for the whole key space.
     pub fn kv_index(&self) -> u64 {
         self.indexes.kvs.max(self.indexes.tombstones)
+    }
+}
+
+/// Edits that keep the derived indexes of the view true. Only the state's own writer and loader
+/// use them, on a copy nobody else sees yet.
+impl View {
+    /// Notes a node's id.
+    pub(super) fn index_node(&mut self, name: &Folded, node: &Node) {
+        if !node.id.is_empty() {
+            self.node_ids.insert(node.id.to_lowercase().into(), name.clone());
+        }
+    }
+
+    /// Forgets a node's id, unless another node has taken it.
+    pub(super) fn unindex_node(&mut self, name: &Folded, node: &Node) {
+        let id: Arc<str> = node.id.to_lowercase().into();
+        if self.node_ids.get(&id) == Some(name) {
+            self.node_ids.remove(&id);
+        }
+    }
+
+    /// Puts a service on its node; false if there is no such node.
+    pub(super) fn attach_service(&mut self, node: &Folded, service: Arc<Service>) -> bool {
+        let Some(entry) = self.nodes.get_mut(node) else { return false };
+        let key = (node.clone(), fold(&service.id));
+        self.services.entry(fold(&service.service)).or_default().instances.insert(key.clone());
+        if let Some(destination) = connect_destination(&service) {
+            self.connect.entry(destination).or_default().insert(key.clone());
+        }
+        Arc::make_mut(entry).services.insert(key.1, service);
+        true
+    }
+
+    /// Takes a service off its node; the service's name stays, maybe without instances.
+    pub(super) fn detach_service(&mut self, node: &Folded, service: &Service) {
+        let key = (node.clone(), fold(&service.id));
+        if let Some(entry) = self.nodes.get_mut(node) {
+            Arc::make_mut(entry).services.remove(&key.1);
+        }
+        if let Some(entry) = self.services.get_mut(&fold(&service.service)) {
+            entry.instances.remove(&key);
+        }
+        if let Some(destination) = connect_destination(service)
+            && let Some(instances) = self.connect.get_mut(&destination)
+        {
+            instances.remove(&key);
+            if instances.is_empty() {
+                self.connect.remove(&destination);
+            }
+        }
+    }
+
+    /// Adds a session with its derived indexes.
+    pub(super) fn index_session(&mut self, session: &Arc<Session>) {
+        let node = fold(&session.node);
+        for check in session_checks(session) {
+            self.check_sessions.entry((node.clone(), check)).or_default().insert(session.id.clone());
+        }
+        self.node_sessions.entry(node).or_default().insert(session.id.clone());
+        self.sessions.insert(session.id.clone(), Arc::clone(session));
+    }
+
+    /// Removes a session from everything but its locks.
+    pub(super) fn unindex_session(&mut self, session: &Session) {
+        let node = fold(&session.node);
+        for check in session_checks(session) {
+            remove_from(&mut self.check_sessions, &(node.clone(), check), &session.id);
+        }
+        remove_from(&mut self.node_sessions, &node, &session.id);
+        self.sessions.remove(&session.id);
+    }
+}
+
+/// The folded name under which a service is reachable through Connect, if it is.
+pub fn connect_destination(service: &Service) -> Option<Folded> {
+    if service.kind == "connect-proxy" {
+        Some(fold(&service.proxy.destination_service_name))
+    } else {
+        service.connect.native.then(|| fold(&service.service))
+    }
+}
+
+/// Folded ids of all checks a session depends on.
+fn session_checks(session: &Session) -> impl Iterator<Item = Folded> {
+    let service_checks = session.service_checks.iter().flatten().map(|check| fold(&check.id));
+    session.node_checks.iter().map(|check| fold(check)).chain(service_checks)
+}
+
+fn remove_from<K: Ord + Clone>(map: &mut OrdMap<K, OrdSet<Arc<str>>>, key: &K, id: &Arc<str>) {
+    if let Some(set) = map.get_mut(key) {
+        set.remove(id);
+        if set.is_empty() {
+            map.remove(key);
+        }
     }
 }

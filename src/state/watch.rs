@@ -128,14 +128,14 @@ impl Watches {
         for topic in touched {
             if let Some(waiters) = self.shard(topic).lock().get(topic) {
                 woken += waiters.len();
-                waiters.iter().for_each(|waiter| waiter.wake());
+                wake_each(waiters);
             }
             if let Topic::Key(key) = topic {
                 let prefixes = self.prefixes.lock();
                 for &length in prefixes.lengths.keys().take_while(|length| **length <= key.len()) {
                     if let Some(waiters) = prefixes.by_prefix.get(&key[..length]) {
                         woken += waiters.len();
-                        waiters.iter().for_each(|waiter| waiter.wake());
+                        wake_each(waiters);
                     }
                 }
             }
@@ -146,9 +146,9 @@ impl Watches {
     /// Wakes everybody: the whole state was replaced, or the agent shuts down.
     pub fn wake_all(&self) {
         for shard in &self.exact {
-            shard.lock().values().flatten().for_each(|waiter| waiter.wake());
+            shard.lock().values().for_each(|waiters| wake_each(waiters));
         }
-        self.prefixes.lock().by_prefix.values().flatten().for_each(|waiter| waiter.wake());
+        self.prefixes.lock().by_prefix.values().for_each(|waiters| wake_each(waiters));
     }
 
     /// How many subscriptions exist now.
@@ -188,6 +188,12 @@ impl Watches {
             }
         }
         self.parked.fetch_sub(1, Ordering::Relaxed);
+    }
+}
+
+fn wake_each(waiters: &[Arc<Waiter>]) {
+    for waiter in waiters {
+        waiter.wake();
     }
 }
 

@@ -1,0 +1,147 @@
+//! The state machine: applies committed commands in batches and publishes the result.
+//!
+//! One batch is one atomic write to the store, with the applied index in it, then one new snapshot
+//! for readers, then the wakes. Applying is a function of the stored state, the index and the
+//! command alone; a batch that is replayed after a crash finds its entries applied and skips them.
+
+use std::sync::Arc;
+
+use arc_swap::ArcSwap;
+
+use super::command::{Command, Envelope, Outcome};
+use super::read::StateReader;
+use super::store::WriteStore;
+use super::view::View;
+use super::watch::Watches;
+use super::writer::{Abort, Event, Writer};
+use super::{StateError, apply_catalog, apply_kv, apply_sessions, apply_txn, rows};
+
+/// The owner of the state. There is one per server, and only it writes.
+pub struct StateMachine {
+    store: Box<dyn WriteStore>,
+    view: Arc<View>,
+    published: Arc<ArcSwap<View>>,
+    watches: Arc<Watches>,
+}
+
+/// What a batch gave back.
+#[derive(Debug, Default)]
+pub struct Applied {
+    /// One outcome per entry, in order; `None` for entries that were applied before.
+    pub outcomes: Vec<Option<Outcome>>,
+    /// What happened, in order.
+    pub events: Vec<Event>,
+}
+
+impl StateMachine {
+    /// Loads the state from its store.
+    ///
+    /// # Errors
+    /// [`StateError::Store`] or [`StateError::Corrupt`]; the server must not start.
+    pub fn open(store: Box<dyn WriteStore>) -> Result<Self, StateError> {
+        let view = Arc::new(rows::load(&*store)?);
+        let published = Arc::new(ArcSwap::new(Arc::clone(&view)));
+        Ok(Self { store, view, published, watches: Arc::default() })
+    }
+
+    /// Index of the last applied command.
+    pub fn applied_index(&self) -> u64 {
+        self.view.index
+    }
+
+    /// A handle for readers.
+    pub fn reader(&self) -> StateReader {
+        StateReader::new(Arc::clone(&self.published), self.store.reader(), Arc::clone(&self.watches))
+    }
+
+    /// The working view; equal to the published one between batches.
+    pub fn view(&self) -> &Arc<View> {
+        &self.view
+    }
+
+    /// Applies entries in log order, writes them in one batch, publishes and wakes. Empty data is
+    /// an entry without a command (a new leader's first, or a membership change): only the index moves.
+    ///
+    /// # Errors
+    /// [`StateError::UnknownCommand`] or a store failure; nothing of the batch is visible then, and
+    /// the server must stop.
+    pub fn apply<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = (u64, &'a [u8])>,
+    ) -> Result<Applied, StateError> {
+        let mut applied = Applied::default();
+        let mut writer = Writer::new(&*self.store, (*self.view).clone());
+        writer.index = self.view.index;
+        for (index, data) in entries {
+            if index <= writer.index {
+                applied.outcomes.push(None);
+                continue;
+            }
+            writer.index = index;
+            let outcome = if data.is_empty() {
+                Outcome::Done
+            } else {
+                let envelope = Envelope::decode(data)?;
+                writer.now_ms = envelope.now_ms;
+                run(&mut writer, &envelope.command)?
+            };
+            applied.outcomes.push(Some(outcome));
+        }
+        if writer.index == self.view.index {
+            return Ok(applied);
+        }
+        let finished = writer.finish()?;
+        self.store.write(&finished.changes)?;
+        applied.events = finished.events;
+        self.view = Arc::new(finished.view);
+        self.published.store(Arc::clone(&self.view));
+        self.watches.wake(&finished.touched);
+        Ok(applied)
+    }
+
+    /// Makes everything applied so far survive a crash of the machine; the log may be cut below
+    /// the index returned.
+    ///
+    /// # Errors
+    /// [`StateError::Store`]; the server must stop.
+    pub fn make_durable(&self) -> Result<u64, StateError> {
+        self.store.make_durable()?;
+        Ok(self.view.index)
+    }
+}
+
+/// Applies one command; a refused one leaves nothing behind.
+fn run(writer: &mut Writer<'_>, command: &Command) -> Result<Outcome, StateError> {
+    let done = |outcome: Result<(), Abort>| outcome.map(|()| Outcome::Done);
+    // Commands of one step fail before they change anything; only these need a way back.
+    let savepoint = match command {
+        Command::Register(_) | Command::Deregister(_) | Command::SessionCreate(_) => Some(writer.savepoint()),
+        _ => None,
+    };
+    let outcome = match command {
+        Command::Kv(command) => apply_kv::apply(writer, command).map(Outcome::Bool),
+        Command::Register(command) => done(apply_catalog::register(writer, command)),
+        Command::Deregister(command) => done(apply_catalog::deregister(writer, command)),
+        Command::SessionCreate(session) => done(apply_sessions::create(writer, session)),
+        Command::SessionDestroy { id } => done(apply_sessions::end(writer, id)),
+        Command::Txn(operations) => apply_txn::apply(writer, operations),
+        Command::ReapTombstones { up_to } => {
+            apply_sessions::forget_lock_delays(writer);
+            done(writer.exhume(*up_to).map_err(Abort::from))
+        }
+        Command::UpdateCoordinates(updates) => {
+            apply_catalog::set_coordinates(writer, updates);
+            Ok(Outcome::Done)
+        }
+    };
+    match outcome {
+        Ok(outcome) => Ok(outcome),
+        Err(Abort::Refused(text)) => {
+            if let Some(savepoint) = savepoint {
+                writer.rollback(savepoint);
+            }
+            Ok(Outcome::Refused(text))
+        }
+        Err(Abort::Failed(error)) => Err(error),
+    }
+}
