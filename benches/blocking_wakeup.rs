@@ -52,7 +52,7 @@ fn run() {
     let before = agent.resident_kib();
     let mut streams = runtime.block_on(connect(&agent, parked));
     let connected = agent.resident_kib();
-    println!("\n{parked} connections: {} KiB resident before, {connected} KiB once they are open", before);
+    println!("\n{parked} connections: {before} KiB resident before, {connected} KiB once they are open");
     for round in 1..=setting("TRIBUNE_BENCH_ROUNDS", 3) {
         streams = wake(&runtime, &agent, streams, round, before);
     }
@@ -102,7 +102,7 @@ fn wake(
         // They are parked once the agent has nothing left to do.
         agent.settle();
         let now = (agent.cpu_time(), agent.resident_kib());
-        let quiet = now.0 - last.0 < Duration::from_millis(3) && now.1 == last.1;
+        let quiet = now.0.saturating_sub(last.0) < Duration::from_millis(3) && now.1 == last.1;
         last = now;
         quiet
     });
@@ -114,7 +114,7 @@ fn wake(
         client.put(&format!("/v1/kv/unwatched/{n}"), round.to_string()).expect("an answer").expect(200);
     }
     agent.settle();
-    let unrelated = (agent.cpu_time() - cpu) / UNRELATED;
+    let unrelated = agent.cpu_time().saturating_sub(cpu) / UNRELATED;
     assert_eq!(answered.load(Ordering::Relaxed), 0, "an unrelated write woke a query");
 
     let cpu = agent.cpu_time();
@@ -123,7 +123,7 @@ fn wake(
     let ends: Vec<_> = waiting.into_iter().map(|task| runtime.block_on(task).expect("an answer")).collect();
     let mut times: Vec<_> = ends.iter().map(|(_, moment)| moment.duration_since(start)).collect();
     times.sort();
-    let cpu = agent.cpu_time() - cpu;
+    let cpu = agent.cpu_time().saturating_sub(cpu);
     println!(
         "round {round}: {:.1} KiB per parked query; {UNRELATED} unrelated writes woke none, {:.0} us of CPU each; \
          one write answered half within {:.1?}, all within {:.1?}, {:.1} us of CPU per query",

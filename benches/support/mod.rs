@@ -87,7 +87,7 @@ pub fn closed_loop(
             });
         }
     });
-    Load { done: done.into_inner(), took: start.elapsed(), cpu: process::cpu_time(pid) - cpu }
+    Load { done: done.into_inner(), took: start.elapsed(), cpu: process::cpu_time(pid).saturating_sub(cpu) }
 }
 
 /// A connection whose answers are looked at no closer than needed.

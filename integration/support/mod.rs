@@ -4,7 +4,7 @@
 //! configuration file, a data directory and sockets, as its users see it. `TRIBUNE_BIN` names
 //! another binary to try the tests on, such as a Consul one.
 
-#![allow(dead_code, reason = "shared by several targets, none of which uses all of it")]
+#![allow(dead_code, unused_imports, reason = "shared by several targets, none of which uses all of it")]
 
 pub mod agent;
 pub mod fixture;
