@@ -15,11 +15,12 @@ use std::path::{Path, PathBuf};
 use reader::{Path as Named, Source};
 use walls::{Room, room_of};
 
-/// Lines a source file may have, its tests not counted.
+/// Lines of code a source file may have.
 const LONGEST: usize = 600;
 
-fn root() -> &'static Path {
-    Path::new(env!("CARGO_MANIFEST_DIR"))
+/// The package; the variable lets the test look at another checkout.
+fn root() -> PathBuf {
+    std::env::var_os("CARGO_MANIFEST_DIR").map_or_else(|| env!("CARGO_MANIFEST_DIR").into(), PathBuf::from)
 }
 
 fn sources(dir: &Path, into: &mut Vec<PathBuf>) {
@@ -50,6 +51,9 @@ fn crates() -> BTreeSet<String> {
 
 /// Everything in a file that its room may not do.
 fn trespasses(file: &str, text: &str, crates: &BTreeSet<String>) -> Vec<String> {
+    if file.ends_with("/tests.rs") || file.contains("/tests/") {
+        return Vec::new();
+    }
     let source = Source::read(file, text);
     let mut found = BTreeSet::new();
     let Some(room) = room_of(file) else {
@@ -94,10 +98,11 @@ fn forbidden(room: &Room, file: &str, named: &Named, crates: &BTreeSet<String>) 
     }
     let allowed =
         room.crates.contains(&"*") || room.crates.contains(&first) || walls::EVERYWHERE.contains(&first);
+    let permitted = walls::PERMITS.contains(&(file, first));
     let owned_here = walls::OWNED
         .iter()
         .any(|(owned, owners)| first == *owned && owners.iter().any(|owner| file.starts_with(owner)));
-    (!allowed && !owned_here).then(|| format!("is no crate for `{}`", room.name))
+    (!allowed && !owned_here && !permitted).then(|| format!("is no crate for `{}`", room.name))
 }
 
 #[test]
@@ -123,7 +128,7 @@ fn no_room_reaches_where_it_may_not() {
 #[test]
 fn trespasses_are_caught() {
     let crates = crates();
-    let table: [(&str, &str, &str, Option<&str>); 30] = [
+    let table: [(&str, &str, &str, Option<&str>); 34] = [
         ("own room", "state/apply.rs", "use crate::state::record::Node;", None),
         (
             "another core",
@@ -139,6 +144,10 @@ fn trespasses_are_caught() {
             Some("into `raft`"),
         ),
         ("a field called like a crate", "state/apply.rs", "fn f() { x.config = tokio; }", None),
+        ("a module called like a crate", "raft/mod.rs", "pub mod config; pub use config::Driver;", None),
+        ("a new name", "endpoints/kv.rs", "use futures::{stream as tokio, FutureExt as _};", None),
+        ("a file of tests", "state/tests.rs", "use proptest::prelude::*;", None),
+        ("a permit of another file", "raft/driver.rs", "use rustix::fs::fallocate;", Some("rustix")),
         ("a whole crate", "state/apply.rs", "use tokio as t;", Some("tokio")),
         ("full path", "web/kv.rs", "fn f() { crate::raft::start(); }", Some("from `web` into `raft`")),
         ("through super", "state/apply.rs", "use super::super::gossip::Member;", Some("into `gossip`")),

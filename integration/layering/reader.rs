@@ -3,6 +3,8 @@
 //! Comments, texts and characters are skipped, items behind `#[cfg(test)]` left out, groups in
 //! braces multiplied out, and `self` and `super` replaced by the module they stand for.
 
+use std::collections::BTreeSet;
+
 /// A path that a source names.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Path {
@@ -26,7 +28,7 @@ impl Path {
 pub struct Source {
     /// Every path outside of tests.
     pub paths: Vec<Path>,
-    /// Lines outside of tests.
+    /// Lines of code: no comments, no blank ones, no tests.
     pub lines: usize,
 }
 
@@ -41,17 +43,18 @@ impl Source {
     /// Reads the text of a file, given as its path under `src/`.
     pub fn read(file: &str, text: &str) -> Self {
         let tokens = without_tests(&tokens(text));
-        let hidden = tokens.hidden;
         let module = module_of(file);
         let mut paths = Vec::new();
         let mut at = 0;
-        while at < tokens.shown.len() {
-            at = path_at(&tokens.shown, at, &[], &mut paths);
+        while at < tokens.len() {
+            at = path_at(&tokens, at, &[], &mut paths);
         }
+        let children = modules(&tokens);
         for path in &mut paths {
-            resolve(&module, path);
+            resolve(&module, &children, path);
         }
-        Self { paths, lines: text.lines().count().saturating_sub(hidden) }
+        let lines: BTreeSet<usize> = tokens.iter().map(|(_, line)| *line).collect();
+        Self { paths, lines: lines.len() }
     }
 }
 
@@ -64,7 +67,22 @@ fn module_of(file: &str) -> Vec<String> {
     parts
 }
 
-fn resolve(module: &[String], path: &mut Path) {
+/// The modules that a file declares: their names hide crates of the same name.
+fn modules(tokens: &[(Token, usize)]) -> Vec<String> {
+    let pairs = tokens.windows(2);
+    pairs
+        .filter_map(|pair| match (&pair[0].0, &pair[1].0) {
+            (Token::Word(word), Token::Word(name)) if word == "mod" => Some(name.clone()),
+            _ => None,
+        })
+        .collect()
+}
+
+fn resolve(module: &[String], children: &[String], path: &mut Path) {
+    if path.segments.len() > 1 && path.segments.first().is_some_and(|first| children.contains(first)) {
+        path.segments.splice(0..0, std::iter::once("crate".to_owned()).chain(module.iter().cloned()));
+        return;
+    }
     let ups = path.segments.iter().take_while(|segment| *segment == "super").count();
     let own = path.segments.first().is_some_and(|first| first == "self");
     if ups == 0 && !own {
@@ -108,18 +126,15 @@ fn group_at(tokens: &[(Token, usize)], mut at: usize, before: &[String], paths: 
         match tokens.get(at) {
             None => return at,
             Some((Token::Sign('}'), _)) => return at + 1,
+            // The new name is no path.
+            Some((Token::Word(word), _)) if word == "as" => at += 2,
             _ => at = path_at(tokens, at, before, paths),
         }
     }
 }
 
-struct Shown {
-    shown: Vec<(Token, usize)>,
-    hidden: usize,
-}
-
 /// Leaves out every item that follows `#[cfg(test)]`.
-fn without_tests(tokens: &[(Token, usize)]) -> Shown {
+fn without_tests(tokens: &[(Token, usize)]) -> Vec<(Token, usize)> {
     let marker: Vec<Token> = vec![
         Token::Sign('#'),
         Token::Sign('['),
@@ -131,19 +146,16 @@ fn without_tests(tokens: &[(Token, usize)]) -> Shown {
     ];
     let is_marker =
         |at: usize| tokens[at..].iter().map(|(token, _)| token).take(marker.len()).eq(marker.iter());
-    let (mut shown, mut hidden, mut at) = (Vec::new(), 0, 0);
+    let (mut shown, mut at) = (Vec::new(), 0);
     while at < tokens.len() {
         if !is_marker(at) {
             shown.push(tokens[at].clone());
             at += 1;
             continue;
         }
-        let first = tokens[at].1;
         at = item_end(tokens, at + marker.len());
-        let last = tokens.get(at.saturating_sub(1)).map_or(first, |(_, line)| *line);
-        hidden += last - first + 1;
     }
-    Shown { shown, hidden }
+    shown
 }
 
 /// Where the item that starts here ends: after its `;` or its outermost braces.
