@@ -107,11 +107,10 @@ impl Drop for Bare {
 /// An answer without the line that tells the time.
 fn timeless(address: SocketAddr) -> String {
     let bytes = Stream::open(address).ask(&request(TARGET)).expect("an answer");
-    let text = String::from_utf8_lossy(&bytes).into_owned();
-    let mut lines: Vec<_> =
-        text.split("\r\n").filter(|line| !line.to_lowercase().starts_with("date:")).collect();
+    let text = String::from_utf8_lossy(&bytes).to_lowercase();
+    let mut lines: Vec<_> = text.split("\r\n").filter(|line| !line.starts_with("date:")).collect();
     lines.sort_unstable();
-    lines.join("\n").to_lowercase()
+    lines.join("\n")
 }
 
 fn request(target: &str) -> Vec<u8> {
