@@ -5,6 +5,17 @@
 //! sorting. May not enter: actix-web, hickory, RocksDB, raft. Writes go through [`Proposer`], reads
 //! through the published snapshot behind [`Endpoints::state`].
 
+pub mod agent;
+pub mod blocking;
+pub mod decode;
+pub mod event;
+pub mod filter;
+pub mod kv;
+pub mod operator;
+pub mod query;
+pub mod session;
+pub mod status;
+
 use std::sync::Arc;
 use std::time::Duration;
 

@@ -12,6 +12,7 @@ mod apply_catalog;
 mod apply_kv;
 mod apply_sessions;
 mod apply_txn;
+pub mod archive;
 pub mod command;
 pub mod kv;
 pub mod machine;

@@ -1,0 +1,483 @@
+//! This agent: what it is, whom it knows, what lives on it, and the switches it has.
+//!
+//! The facts are given once by whoever builds the agent; members, local services and checks, and
+//! the switches (reload, leave) are behind traits that their owners implement.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use super::operator::RaftStatus;
+use super::{EndpointError, Endpoints};
+use crate::state::record::{Check, Coordinate, Node, Service, StringMap};
+
+/// Ports of an agent; 0 for "not served".
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub struct AgentPorts {
+    /// HTTP API.
+    pub http: u16,
+    /// HTTP API over TLS.
+    pub https: u16,
+    /// DNS.
+    pub dns: u16,
+    /// gRPC.
+    pub grpc: u16,
+    /// Gossip in the datacenter.
+    pub serf_lan: u16,
+    /// Gossip between datacenters.
+    pub serf_wan: u16,
+    /// Server RPC.
+    pub server: u16,
+}
+
+/// What an agent is; fixed while it runs.
+#[derive(Debug, Clone, Default, PartialEq)]
+pub struct AgentFacts {
+    /// Own datacenter.
+    pub datacenter: String,
+    /// Node name.
+    pub node_name: String,
+    /// Node UUID.
+    pub node_id: String,
+    /// It is a server.
+    pub server: bool,
+    /// Started with `-bootstrap`.
+    pub bootstrap: bool,
+    /// Version announced, such as `1.8.7`.
+    pub version: String,
+    /// Word after the version, such as `dev`; mostly empty.
+    pub prerelease: String,
+    /// Source revision it was built from, empty if unknown.
+    pub revision: String,
+    /// Address others reach it at in the datacenter.
+    pub advertise_lan: String,
+    /// Address others reach it at from other datacenters.
+    pub advertise_wan: String,
+    /// Ports.
+    pub ports: AgentPorts,
+    /// Metadata of the node as configured.
+    pub node_meta: StringMap,
+    /// Where its data lies; empty for an agent that keeps everything in memory.
+    pub data_dir: String,
+    /// How long Prometheus metrics are kept; zero switches them off.
+    pub prometheus_retention: Duration,
+    /// Every setting in effect by Consul's runtime name, secrets hidden: `DebugConfig`.
+    pub debug_config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// The metadata key by which Consul names the network segment; always empty here.
+const SEGMENT_META: &str = "consul-network-segment";
+
+impl AgentFacts {
+    /// The node's metadata as the catalog holds it.
+    pub fn catalog_meta(&self) -> StringMap {
+        let mut meta = self.node_meta.clone();
+        meta.insert(SEGMENT_META.to_owned(), String::new());
+        meta
+    }
+
+    /// The node as the agent wants it in the catalog, its indexes unset.
+    pub fn catalog_node(&self) -> Node {
+        let mut tagged = StringMap::new();
+        for (tag, address) in [("lan", &self.advertise_lan), ("wan", &self.advertise_wan)] {
+            tagged.insert(tag.to_owned(), address.clone());
+            if let Ok(ip) = address.parse::<std::net::IpAddr>() {
+                let family = if ip.is_ipv4() { "ipv4" } else { "ipv6" };
+                tagged.insert(format!("{tag}_{family}"), address.clone());
+            }
+        }
+        Node {
+            id: self.node_id.clone(),
+            node: self.node_name.as_str().into(),
+            address: self.advertise_lan.clone(),
+            datacenter: self.datacenter.clone(),
+            tagged_addresses: Some(tagged),
+            meta: Some(self.catalog_meta()),
+            ..Node::default()
+        }
+    }
+}
+
+/// What is known of a member's life, by Serf's numbers.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+pub enum MemberStatus {
+    /// Nothing.
+    #[default]
+    None = 0,
+    /// It answers.
+    Alive = 1,
+    /// It says goodbye.
+    Leaving = 2,
+    /// It said goodbye.
+    Left = 3,
+    /// It does not answer.
+    Failed = 4,
+}
+
+impl MemberStatus {
+    /// Serf's word.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Alive => "alive",
+            Self::Leaving => "leaving",
+            Self::Left => "left",
+            Self::Failed => "failed",
+        }
+    }
+}
+
+/// A member of a gossip pool.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Member {
+    /// Node name; in the WAN pool with the datacenter behind it.
+    pub name: String,
+    /// IP address.
+    pub address: String,
+    /// Gossip port.
+    pub port: u16,
+    /// Tags.
+    pub tags: StringMap,
+    /// Whether it lives.
+    pub status: MemberStatus,
+    /// Gossip protocol versions: lowest and highest understood, spoken.
+    pub protocol: [u8; 3],
+    /// Serf protocol versions: lowest and highest understood, spoken.
+    pub delegate: [u8; 3],
+}
+
+/// The members this agent knows, and what can be done to them.
+pub trait Members: Send + Sync {
+    /// Members of the datacenter, this agent included.
+    fn lan(&self) -> Vec<Member>;
+
+    /// Servers of all datacenters; empty on client agents.
+    fn wan(&self) -> Vec<Member>;
+
+    /// Joins the pool an agent at `address` is in.
+    ///
+    /// # Errors
+    /// Whatever kept the agent from joining.
+    fn join(&self, address: &str, wan: bool) -> BoxFuture<'_, Result<(), EndpointError>>;
+
+    /// Makes a failed member leave; `prune` forgets it at once.
+    ///
+    /// # Errors
+    /// [`EndpointError::Refused`] for unknown members.
+    fn force_leave(&self, node: &str, prune: bool) -> BoxFuture<'_, Result<(), EndpointError>>;
+}
+
+/// The members of an agent that is alone.
+pub struct LoneMember {
+    own: Member,
+}
+
+impl LoneMember {
+    /// The agent itself is its only member.
+    pub fn new(facts: &AgentFacts) -> Self {
+        let mut tags = StringMap::new();
+        let mut tag = |key: &str, value: String| tags.insert(key.to_owned(), value);
+        tag("acls", "0".to_owned());
+        tag("build", format!("{}:{}", facts.version, facts.revision));
+        tag("dc", facts.datacenter.clone());
+        tag("id", facts.node_id.clone());
+        tag("segment", String::new());
+        tag("vsn", "2".to_owned());
+        tag("vsn_max", "3".to_owned());
+        tag("vsn_min", "2".to_owned());
+        if facts.server {
+            tag("role", "consul".to_owned());
+            tag("port", facts.ports.server.to_string());
+            tag("raft_vsn", "3".to_owned());
+            tag("wan_join_port", facts.ports.serf_wan.to_string());
+        } else {
+            tag("role", "node".to_owned());
+        }
+        Self {
+            own: Member {
+                name: facts.node_name.clone(),
+                address: facts.advertise_lan.clone(),
+                port: facts.ports.serf_lan,
+                tags,
+                status: MemberStatus::Alive,
+                protocol: [1, 5, 2],
+                delegate: [2, 5, 4],
+            },
+        }
+    }
+}
+
+impl Members for LoneMember {
+    fn lan(&self) -> Vec<Member> {
+        vec![self.own.clone()]
+    }
+
+    fn wan(&self) -> Vec<Member> {
+        // Consul 1.8 answers with the LAN pool here when asked on a server that is alone.
+        vec![self.own.clone()]
+    }
+
+    fn join(&self, address: &str, _: bool) -> BoxFuture<'_, Result<(), EndpointError>> {
+        let text = format!("cannot join {address}: this build has no gossip yet");
+        Box::pin(async move { Err(EndpointError::NotImplemented(text)) })
+    }
+
+    fn force_leave(&self, node: &str, _: bool) -> BoxFuture<'_, Result<(), EndpointError>> {
+        let text = if node == self.own.name {
+            EndpointError::NotImplemented(
+                "an agent cannot be made to leave by itself in this build".to_owned(),
+            )
+        } else {
+            EndpointError::Refused(format!("agent: No node found with name '{node}'"))
+        };
+        Box::pin(async move { Err(text) })
+    }
+}
+
+/// Services and checks of this agent, as they are now.
+#[derive(Debug, Clone, Default)]
+pub struct LocalSnapshot {
+    /// Services by id.
+    pub services: BTreeMap<Arc<str>, Arc<Service>>,
+    /// Checks by id.
+    pub checks: BTreeMap<Arc<str>, Arc<Check>>,
+}
+
+/// The owner of this agent's services and checks.
+pub trait LocalAgent: Send + Sync {
+    /// What there is now.
+    fn local(&self) -> Arc<LocalSnapshot>;
+
+    /// Puts the node into maintenance with a reason, or takes it out.
+    fn set_node_maintenance(&self, reason: Option<String>);
+
+    /// Puts a service into maintenance with a reason, or takes it out; false if it is unknown.
+    fn set_service_maintenance(&self, service_id: &str, reason: Option<String>) -> bool;
+}
+
+/// The switches of the agent as a whole.
+pub trait AgentControl: Send + Sync {
+    /// Reads the configuration again and applies what may change while running.
+    ///
+    /// # Errors
+    /// [`EndpointError::Internal`] with what is wrong in it; nothing is applied then.
+    fn reload(&self) -> BoxFuture<'_, Result<(), EndpointError>>;
+
+    /// Leaves the cluster and stops; resolves once leaving has begun.
+    ///
+    /// # Errors
+    /// Why it cannot leave.
+    fn leave(&self) -> BoxFuture<'_, Result<(), EndpointError>>;
+}
+
+/// The handles of the agent endpoints.
+#[derive(Clone)]
+pub struct Agent {
+    /// What it is.
+    pub facts: Arc<AgentFacts>,
+    /// Whom it knows.
+    pub members: Arc<dyn Members>,
+    /// What lives on it.
+    pub local: Arc<dyn LocalAgent>,
+    /// Its switches.
+    pub control: Arc<dyn AgentControl>,
+}
+
+/// Figures in groups, all as text, as `consul info` prints them.
+pub type Stats = BTreeMap<&'static str, BTreeMap<&'static str, String>>;
+
+const NODE_REASON: &str =
+    "Maintenance mode is enabled for this node, but no reason was provided. This is a default message.";
+const SERVICE_REASON: &str =
+    "Maintenance mode is enabled for this service, but no reason was provided. This is a default message.";
+
+impl Agent {
+    /// Puts the node into maintenance or takes it out.
+    pub fn node_maintenance(&self, enable: bool, reason: &str) {
+        self.local.set_node_maintenance(enable.then(|| reason_or(reason, NODE_REASON)));
+    }
+
+    /// Puts a service into maintenance or takes it out.
+    ///
+    /// # Errors
+    /// [`EndpointError::NotFound`] for an unknown service.
+    pub fn service_maintenance(
+        &self,
+        service_id: &str,
+        enable: bool,
+        reason: &str,
+    ) -> Result<(), EndpointError> {
+        let reason = enable.then(|| reason_or(reason, SERVICE_REASON));
+        if self.local.set_service_maintenance(service_id, reason) {
+            Ok(())
+        } else {
+            Err(EndpointError::NotFound(format!("No service registered with ID {service_id:?}")))
+        }
+    }
+
+    /// The members of a pool.
+    ///
+    /// # Errors
+    /// [`EndpointError::Refused`] for a segment: only Consul Enterprise has them.
+    pub fn members(&self, wan: bool, segment: &str) -> Result<Vec<Member>, EndpointError> {
+        // `_all` means every segment, and there is but one.
+        if !segment.is_empty() && segment != "_all" {
+            return Err(EndpointError::Refused(
+                "Network segments are not supported in this version of Consul".to_owned(),
+            ));
+        }
+        Ok(if wan { self.members.wan() } else { self.members.lan() })
+    }
+
+    /// This agent as its own member list shows it.
+    pub fn own_member(&self) -> Option<Member> {
+        self.members.lan().into_iter().find(|member| member.name == self.facts.node_name)
+    }
+
+    /// This agent's network coordinate: what the catalog knows, else where every node starts.
+    /// `None` when coordinates are switched off.
+    pub fn own_coordinate(&self, endpoints: &Endpoints) -> Option<Coordinate> {
+        if endpoints.settings.disable_coordinates {
+            return None;
+        }
+        let view = endpoints.state.view();
+        let key = (crate::state::view::fold(&self.facts.node_name), Arc::from(""));
+        let known = view.coordinates.get(&key).map(|found| found.coord.clone());
+        Some(known.unwrap_or_else(|| Coordinate {
+            vec: vec![0.0; COORDINATE_DIMENSIONS],
+            error: COORDINATE_ERROR_MAX,
+            adjustment: 0.0,
+            height: COORDINATE_HEIGHT_MIN,
+        }))
+    }
+
+    /// The figures behind `consul info`.
+    pub fn stats(&self, endpoints: &Endpoints, raft: &RaftStatus) -> Stats {
+        let leadership = endpoints.leader.leadership();
+        let local = self.local.local();
+        let checks_of = |kind: &str| local.checks.values().filter(|check| check.kind == kind).count();
+        let group = |pairs: &[(&'static str, String)]| pairs.iter().cloned().collect();
+        let mut stats = Stats::new();
+        let ttls = checks_of("ttl");
+        let maintenance = checks_of("maintenance");
+        stats.insert(
+            "agent",
+            group(&[
+                ("check_monitors", (local.checks.len() - ttls - maintenance).to_string()),
+                ("check_ttls", ttls.to_string()),
+                ("checks", local.checks.len().to_string()),
+                ("services", local.services.len().to_string()),
+            ]),
+        );
+        let facts = &self.facts;
+        stats.insert(
+            "build",
+            group(&[
+                ("prerelease", facts.prerelease.clone()),
+                ("revision", facts.revision.clone()),
+                ("version", facts.version.clone()),
+            ]),
+        );
+        stats.insert(
+            "consul",
+            group(&[
+                ("acl", "disabled".to_owned()),
+                ("bootstrap", facts.bootstrap.to_string()),
+                ("known_datacenters", "1".to_owned()),
+                ("leader", leadership.is_leader.to_string()),
+                ("leader_addr", leadership.leader_address.clone().unwrap_or_default()),
+                ("server", facts.server.to_string()),
+            ]),
+        );
+        if facts.server {
+            stats.insert("raft", raft.stats(&leadership));
+        }
+        let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get).to_string();
+        stats.insert(
+            "runtime",
+            group(&[
+                ("arch", go_arch(std::env::consts::ARCH).to_owned()),
+                ("cpu_count", cores.clone()),
+                ("max_procs", cores),
+                ("os", std::env::consts::OS.to_owned()),
+            ]),
+        );
+        stats.insert("serf_lan", pool_stats(&self.members.lan()));
+        if facts.server {
+            stats.insert("serf_wan", pool_stats(&self.members.wan()));
+        }
+        stats
+    }
+}
+
+/// Serf's starting coordinate: eight dimensions, the largest error, the smallest height (seconds).
+const COORDINATE_DIMENSIONS: usize = 8;
+const COORDINATE_ERROR_MAX: f64 = 1.5;
+const COORDINATE_HEIGHT_MIN: f64 = 10.0e-6;
+
+fn reason_or(reason: &str, default: &str) -> String {
+    if reason.is_empty() { default } else { reason }.to_owned()
+}
+
+fn pool_stats(members: &[Member]) -> BTreeMap<&'static str, String> {
+    let count = |status| members.iter().filter(|member| member.status == status).count().to_string();
+    BTreeMap::from([
+        ("members", members.len().to_string()),
+        ("failed", count(MemberStatus::Failed)),
+        ("left", count(MemberStatus::Left)),
+    ])
+}
+
+/// Go's name of an architecture, which scripts expect here.
+fn go_arch(arch: &'static str) -> &'static str {
+    match arch {
+        "x86_64" => "amd64",
+        "aarch64" => "arm64",
+        "x86" => "386",
+        other => other,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn facts() -> AgentFacts {
+        AgentFacts {
+            datacenter: "dc1".into(),
+            node_name: "n1".into(),
+            node_id: "11111111-2222-3333-4444-555555555555".into(),
+            server: true,
+            advertise_lan: "10.0.0.1".into(),
+            advertise_wan: "fd00::1".into(),
+            node_meta: StringMap::from([("rack".into(), "r1".into())]),
+            ..AgentFacts::default()
+        }
+    }
+
+    #[test]
+    fn the_catalog_node_carries_addresses_by_family() {
+        let node = facts().catalog_node();
+        let tagged: Vec<_> = node.tagged_addresses.unwrap().into_iter().collect();
+        let wanted =
+            [("lan", "10.0.0.1"), ("lan_ipv4", "10.0.0.1"), ("wan", "fd00::1"), ("wan_ipv6", "fd00::1")];
+        assert_eq!(tagged, wanted.map(|(tag, address)| (tag.to_owned(), address.to_owned())));
+        let meta = node.meta.unwrap();
+        assert_eq!(meta.get("rack").map(String::as_str), Some("r1"));
+        assert_eq!(meta.get(SEGMENT_META).map(String::as_str), Some(""));
+    }
+
+    #[test]
+    fn a_lone_agent_knows_itself() {
+        let members = LoneMember::new(&facts());
+        let lan = members.lan();
+        assert_eq!(lan.len(), 1);
+        assert_eq!(lan[0].status.as_str(), "alive");
+        assert_eq!(lan[0].tags["role"], "consul");
+        let client = LoneMember::new(&AgentFacts { server: false, ..facts() });
+        assert_eq!(client.lan()[0].tags["role"], "node");
+        assert_eq!(client.lan()[0].tags.get("port"), None);
+    }
+}

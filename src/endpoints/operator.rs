@@ -1,0 +1,247 @@
+//! For operators: raft membership, the health of the servers, snapshots.
+
+use std::collections::BTreeMap;
+use std::fmt::Write as _;
+use std::fs::File;
+use std::sync::Arc;
+use std::time::Duration;
+
+use futures::future::BoxFuture;
+
+use super::query::QueryOptions;
+use super::{EndpointError, Endpoints, Leadership, Peer};
+use crate::state::archive::{ArchiveError, ArchiveOrigin, ArchiveReader, ArchiveServer, RecordKind};
+
+/// What raft says of itself.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct RaftStatus {
+    /// `Leader`, `Follower`, `Candidate` or `Shutdown`.
+    pub state: &'static str,
+    /// Current term.
+    pub term: u64,
+    /// Index of the last entry applied to the state.
+    pub applied_index: u64,
+    /// Index of the last committed entry.
+    pub commit_index: u64,
+    /// Index of the last entry of the log.
+    pub last_log_index: u64,
+    /// Its term.
+    pub last_log_term: u64,
+    /// Index the log starts after.
+    pub last_snapshot_index: u64,
+    /// Its term.
+    pub last_snapshot_term: u64,
+    /// Committed entries not applied yet.
+    pub fsm_pending: u64,
+    /// Index of the membership in force.
+    pub configuration_index: u64,
+    /// Since when this server is stable, milliseconds since the Unix epoch.
+    pub stable_since_ms: u64,
+}
+
+impl RaftStatus {
+    /// The `raft` group of an agent's figures.
+    pub fn stats(&self, leadership: &Leadership) -> BTreeMap<&'static str, String> {
+        let mut configuration = String::from("[");
+        for (at, peer) in leadership.peers.iter().enumerate() {
+            let gap = if at == 0 { "" } else { " " };
+            let suffrage = if peer.voter { "Voter" } else { "Nonvoter" };
+            // Writing to a string cannot fail.
+            let _ =
+                write!(configuration, "{gap}{{Suffrage:{suffrage} ID:{} Address:{}}}", peer.id, peer.address);
+        }
+        configuration.push(']');
+        let last_contact = if leadership.is_leader {
+            "0".to_owned()
+        } else if leadership.leader_address.is_none() {
+            "never".to_owned()
+        } else {
+            go_duration(leadership.last_contact)
+        };
+        BTreeMap::from([
+            ("applied_index", self.applied_index.to_string()),
+            ("commit_index", self.commit_index.to_string()),
+            ("fsm_pending", self.fsm_pending.to_string()),
+            ("last_contact", last_contact),
+            ("last_log_index", self.last_log_index.to_string()),
+            ("last_log_term", self.last_log_term.to_string()),
+            ("last_snapshot_index", self.last_snapshot_index.to_string()),
+            ("last_snapshot_term", self.last_snapshot_term.to_string()),
+            ("latest_configuration", configuration),
+            ("latest_configuration_index", self.configuration_index.to_string()),
+            ("num_peers", leadership.peers.len().saturating_sub(1).to_string()),
+            ("protocol_version", RAFT_PROTOCOL.to_owned()),
+            ("protocol_version_max", RAFT_PROTOCOL.to_owned()),
+            ("protocol_version_min", "0".to_owned()),
+            ("snapshot_version_max", "1".to_owned()),
+            ("snapshot_version_min", "0".to_owned()),
+            ("state", self.state.to_owned()),
+            ("term", self.term.to_string()),
+        ])
+    }
+}
+
+/// The version of Consul's raft protocol whose membership rules these are: servers by id.
+pub const RAFT_PROTOCOL: &str = "3";
+
+fn go_duration(duration: Duration) -> String {
+    super::decode::duration::format(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
+}
+
+/// Questions to raft that are about raft itself.
+pub trait RaftInfo: Send + Sync {
+    /// What it says of itself now.
+    fn raft_status(&self) -> RaftStatus;
+}
+
+/// Puts a checked archive in the place of the whole state.
+pub trait SnapshotRestore: Send + Sync {
+    /// Replaces the state on every server; resolves once readers see it.
+    ///
+    /// The archive was read once to its end and holds nothing that cannot be stored
+    /// ([`check_restorable`]).
+    ///
+    /// # Errors
+    /// [`EndpointError::NoLeader`], or why it failed.
+    fn restore(&self, archive: ArchiveReader<File>) -> BoxFuture<'_, Result<(), EndpointError>>;
+}
+
+/// The handles of the operator endpoints.
+#[derive(Clone)]
+pub struct Operator {
+    /// Raft about itself.
+    pub raft: Arc<dyn RaftInfo>,
+    /// Restores archives.
+    pub restore: Arc<dyn SnapshotRestore>,
+}
+
+impl From<ArchiveError> for EndpointError {
+    fn from(error: ArchiveError) -> Self {
+        Self::Internal(error.to_string())
+    }
+}
+
+/// Refuses an archive this build cannot store as a whole, and logs what it can do without.
+///
+/// # Errors
+/// [`EndpointError::Internal`], naming the types of records.
+pub fn check_restorable(archive: &ArchiveReader<File>) -> Result<(), EndpointError> {
+    archive.refuse_all_but(&RecordKind::STORED)?;
+    for (kind, count) in archive.counts() {
+        if *kind == RecordKind::Autopilot {
+            tracing::warn!(
+                kind = kind.name(),
+                count,
+                "restoring a snapshot without records this build has no use for"
+            );
+        }
+    }
+    Ok(())
+}
+
+/// What an archive made now says of its origin. `now_ms` is the wall clock.
+pub fn archive_origin(endpoints: &Endpoints, operator: &Operator, now_ms: u64) -> ArchiveOrigin {
+    let status = operator.raft.raft_status();
+    let leadership = endpoints.leader.leadership();
+    let servers = leadership.peers.iter().map(|peer| ArchiveServer {
+        id: peer.id.clone(),
+        address: peer.address.clone(),
+        voter: peer.voter,
+    });
+    ArchiveOrigin {
+        term: status.term,
+        servers: servers.collect(),
+        configuration_index: status.configuration_index,
+        saved_ms: now_ms,
+    }
+}
+
+/// The raft members.
+///
+/// # Errors
+/// [`EndpointError::NoPathToDatacenter`] or [`EndpointError::NoLeader`].
+pub fn raft_configuration(
+    endpoints: &Endpoints,
+    options: &QueryOptions,
+) -> Result<Arc<Leadership>, EndpointError> {
+    options.check_datacenter(endpoints)?;
+    let leadership = endpoints.leader.leadership();
+    if options.consistency != super::query::Consistency::Stale && leadership.leader_address.is_none() {
+        return Err(EndpointError::NoLeader);
+    }
+    Ok(leadership)
+}
+
+/// Removes a raft member named by id or by address.
+///
+/// # Errors
+/// [`EndpointError::Invalid`] unless exactly one is given, [`EndpointError::Refused`] for an unknown
+/// one, [`EndpointError::NotImplemented`] for a known one: there is but one server yet.
+pub fn remove_peer(
+    endpoints: &Endpoints,
+    datacenter: Option<&str>,
+    id: Option<&str>,
+    address: Option<&str>,
+) -> Result<(), EndpointError> {
+    let invalid = |text: &str| EndpointError::Invalid(format!("Bad request: {text}"));
+    let (name, value, find): (_, _, fn(&Peer) -> &str) = match (id, address) {
+        (None, None) => {
+            return Err(invalid(
+                "Must specify either ?id with the server's ID or ?address with IP:port of peer to remove",
+            ));
+        }
+        (Some(_), Some(_)) => return Err(invalid("Must specify only one of ?id or ?address")),
+        (Some(id), None) => ("id", id, |peer| &peer.id),
+        (None, Some(address)) => ("address", address, |peer| &peer.address),
+    };
+    super::query::check_datacenter(endpoints, datacenter)?;
+    if !endpoints.leader.leadership().peers.iter().any(|peer| find(peer) == value) {
+        return Err(EndpointError::Refused(format!(
+            "{name} {value:?} was not found in the Raft configuration"
+        )));
+    }
+    Err(EndpointError::NotImplemented("this build has one server only and cannot remove it".to_owned()))
+}
+
+/// The health of one server.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct ServerHealth {
+    /// The server.
+    pub peer: Peer,
+    /// Whether it may be counted on.
+    pub healthy: bool,
+    /// Its last raft term.
+    pub last_term: u64,
+    /// Its last raft index.
+    pub last_index: u64,
+    /// Since when it is so, milliseconds since the Unix epoch.
+    pub stable_since_ms: u64,
+}
+
+/// The health of the servers: this one, alone.
+///
+/// # Errors
+/// [`EndpointError::NoPathToDatacenter`], [`EndpointError::NoLeader`], and
+/// [`EndpointError::NotImplemented`] with more servers than one.
+pub fn server_health(
+    endpoints: &Endpoints,
+    operator: &Operator,
+    datacenter: Option<&str>,
+) -> Result<ServerHealth, EndpointError> {
+    super::query::check_datacenter(endpoints, datacenter)?;
+    endpoints.leader.check_lease()?;
+    let leadership = endpoints.leader.leadership();
+    let [peer] = leadership.peers.as_slice() else {
+        return Err(EndpointError::NotImplemented(
+            "the health of several servers is not watched yet".to_owned(),
+        ));
+    };
+    let status = operator.raft.raft_status();
+    Ok(ServerHealth {
+        peer: peer.clone(),
+        healthy: true,
+        last_term: status.last_log_term,
+        last_index: status.last_log_index,
+        stable_since_ms: status.stable_since_ms,
+    })
+}
