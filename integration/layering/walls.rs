@@ -129,7 +129,7 @@ pub const ROOMS: &[Room] = &[
     Room {
         name: "actors",
         core: false,
-        rooms: &["gossip", "raft", "state", "health", "rpc", "endpoints", "dns"],
+        rooms: &["gossip", "raft", "state", "health", "rpc", "endpoints", "dns", "settings"],
         crates: &["*"],
     },
     Room { name: "telemetry", core: false, rooms: &["settings"], crates: &["*"] },
