@@ -1,5 +1,8 @@
 //! Tribune: a service mesh control plane that a Consul user can drop in.
 
+pub mod actors;
+pub mod agent;
 pub mod endpoints;
+pub mod raft;
 pub mod state;
 pub mod web;

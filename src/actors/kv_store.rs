@@ -4,21 +4,24 @@
 //! proposers once their command is visible, and tells the others what happened. Its failure is the
 //! server's: it never skips an entry and never restarts in place, it stops the process.
 //!
-//! Accepts [`ApplyCommitted`] (from RaftNodeActor, one batch at a time in log order),
-//! [`Flush`] (make everything durable and say up to where) and [`Restore`] (replace the state).
+//! Accepts [`ApplyCommitted`] (one batch at a time, in log order), [`FlushWanted`] (make everything
+//! durable so that the log may be cut) and [`Close`] (the last word before the thread ends).
 
 use std::sync::Arc;
 
-use actix::{Actor, Context, Handler, Message, Recipient};
-use tracing::{debug, error};
+use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
+use actix_rt::Arbiter;
+use tracing::debug;
 
-use super::raft_node::{ApplyCommitted, AppliedUpTo, CompactTo};
-use super::supervision::FailStop;
+use super::mailbox::Sender;
+use super::raft_handle::RaftLink;
+use super::raft_node::{Applier, ApplyCommitted, FlushWanted};
+use super::supervision::{AliveToken, FailStop};
 use crate::endpoints::{Applied, EndpointError};
 use crate::state::{Event, Outcome, StateError, StateMachine};
 
-/// Batches queued before raft has to wait; raft itself hands over one at a time.
-const MAILBOX: usize = 64;
+/// Name in messages about failures.
+const WHO: &str = "state";
 
 /// What happened while a batch was applied, in order. Sent after the batch is visible.
 #[derive(Debug, Clone, Message)]
@@ -28,66 +31,91 @@ pub struct StateChanged {
     pub events: Arc<[Event]>,
 }
 
-/// Asks to make everything applied durable and to let the log be cut below it.
+/// Makes everything durable and stops the actor.
 #[derive(Debug, Message)]
-#[rtype(result = "Result<u64, StateError>")]
-pub struct Flush;
+#[rtype(result = "Result<(), StateError>")]
+pub struct Close;
+
+/// The running actor, for whoever starts and stops it.
+pub struct KvStore {
+    address: Addr<KvStoreActor>,
+    arbiter: Arbiter,
+}
+
+impl KvStore {
+    /// Starts the actor on a thread of its own. After every `cut_after` applied entries the state is
+    /// made durable and raft is told that the log may be cut.
+    pub fn start(
+        machine: StateMachine,
+        cut_after: u64,
+        listener: Sender<StateChanged>,
+        fail_stop: Arc<dyn FailStop>,
+    ) -> Self {
+        let arbiter = Arbiter::new();
+        let address = KvStoreActor::start_in_arbiter(&arbiter.handle(), move |_| KvStoreActor {
+            alive: AliveToken::fail_stop(WHO, Arc::clone(&fail_stop)),
+            cut_at: machine.applied_index(),
+            machine,
+            cut_after,
+            listener,
+            fail_stop,
+        });
+        Self { address, arbiter }
+    }
+
+    /// What the raft node hands its entries to.
+    pub fn applier(&self) -> Applier {
+        Applier {
+            apply: Sender::from(self.address.clone()),
+            flush: Sender::from(self.address.clone()),
+            snapshots: None,
+        }
+    }
+
+    /// Makes everything durable and ends the thread.
+    ///
+    /// # Errors
+    /// [`StateError::Store`]; nothing acknowledged is lost, the log still has it.
+    pub async fn stop(self) -> Result<(), StateError> {
+        let gone = |_| StateError::Store("the state's thread ended early".into());
+        let closed = self.address.send(Close).await.map_err(gone).and_then(|closed| closed);
+        self.arbiter.stop();
+        let joined = actix_rt::task::spawn_blocking(move || self.arbiter.join()).await;
+        closed.and(joined.map(drop).map_err(|_| StateError::Store("the state's thread ended badly".into())))
+    }
+}
 
 /// The shell around the state core.
 pub struct KvStoreActor {
     machine: StateMachine,
-    raft: Recipient<AppliedUpTo>,
-    compact: Recipient<CompactTo>,
-    listeners: Vec<Recipient<StateChanged>>,
-    fail_stop: FailStop,
-    compaction: Compaction,
-}
-
-/// When the log is cut: after so many entries, keeping so many for followers that lag.
-#[derive(Debug, Clone, Copy)]
-pub struct Compaction {
-    /// Entries applied since the last cut that make the next one due (`raft_snapshot_threshold`).
-    pub threshold: u64,
-    /// Entries kept below the durable index (`raft_trailing_logs`).
-    pub trailing: u64,
-    /// Where the log was cut last.
-    pub cut_at: u64,
+    cut_after: u64,
+    /// Applied index when the log was last offered for cutting.
+    cut_at: u64,
+    listener: Sender<StateChanged>,
+    fail_stop: Arc<dyn FailStop>,
+    alive: AliveToken,
 }
 
 impl KvStoreActor {
-    /// Takes over a loaded machine.
-    pub fn new(
-        machine: StateMachine,
-        raft: Recipient<AppliedUpTo>,
-        compact: Recipient<CompactTo>,
-        listeners: Vec<Recipient<StateChanged>>,
-        fail_stop: FailStop,
-        compaction: Compaction,
-    ) -> Self {
-        Self { machine, raft, compact, listeners, fail_stop, compaction }
+    fn fail(&self, failure: &StateError) {
+        self.fail_stop.fail_stop(WHO, &failure.to_string());
     }
 
-    /// Cuts the log if enough has been applied since the last time.
-    fn compact_if_due(&mut self) -> Result<(), StateError> {
-        let applied = self.machine.applied_index();
-        if applied.saturating_sub(self.compaction.cut_at) < self.compaction.threshold + self.compaction.trailing {
-            return Ok(());
+    /// Makes the state durable and lets the log be cut below it.
+    fn offer_cut(&mut self, raft: &RaftLink) {
+        match self.machine.make_durable() {
+            Ok(durable) => {
+                debug!(target: "agent.server.raft", index = durable, "state is durable, the log may be cut");
+                self.cut_at = durable;
+                raft.compact_to(durable);
+            }
+            Err(failure) => self.fail(&failure),
         }
-        let durable = self.machine.make_durable()?;
-        let keep_from = durable.saturating_sub(self.compaction.trailing);
-        debug!(target: "agent.server.raft", index = keep_from, "cutting the log");
-        self.compaction.cut_at = keep_from;
-        self.compact.do_send(CompactTo { index: keep_from });
-        Ok(())
     }
 }
 
 impl Actor for KvStoreActor {
     type Context = Context<Self>;
-
-    fn started(&mut self, context: &mut Self::Context) {
-        context.set_mailbox_capacity(MAILBOX);
-    }
 }
 
 impl Handler<ApplyCommitted> for KvStoreActor {
@@ -97,28 +125,19 @@ impl Handler<ApplyCommitted> for KvStoreActor {
         let entries = batch.entries.iter().map(|entry| (entry.index, entry.data.as_ref()));
         let applied = match self.machine.apply(entries) {
             Ok(applied) => applied,
-            Err(failure) => {
-                error!(target: "agent.server.fsm", error = %failure, "cannot apply a committed command");
-                self.fail_stop.stop(&failure);
-                return;
-            }
+            Err(failure) => return self.fail(&failure),
         };
-        self.raft.do_send(AppliedUpTo { index: self.machine.applied_index() });
         for (entry, outcome) in batch.entries.into_iter().zip(applied.outcomes) {
             if let Some(waiter) = entry.waiter {
-                // A waiter that has gone away needs no answer: its command is applied all the same.
-                drop(waiter.send(answer(entry.index, outcome)));
+                waiter.answer(answer(entry.index, outcome));
             }
         }
+        batch.raft.applied(self.machine.applied_index());
         if !applied.events.is_empty() {
-            let events: Arc<[Event]> = applied.events.into();
-            for listener in &self.listeners {
-                listener.do_send(StateChanged { events: Arc::clone(&events) });
-            }
+            self.listener.send(StateChanged { events: applied.events.into() });
         }
-        if let Err(failure) = self.compact_if_due() {
-            error!(target: "agent.server.fsm", error = %failure, "cannot make the state durable");
-            self.fail_stop.stop(&failure);
+        if self.machine.applied_index() >= self.cut_at + self.cut_after {
+            self.offer_cut(&batch.raft);
         }
     }
 }
@@ -132,10 +151,20 @@ fn answer(index: u64, outcome: Option<Outcome>) -> Result<Applied, EndpointError
     }
 }
 
-impl Handler<Flush> for KvStoreActor {
-    type Result = Result<u64, StateError>;
+impl Handler<FlushWanted> for KvStoreActor {
+    type Result = ();
 
-    fn handle(&mut self, _: Flush, _: &mut Self::Context) -> Self::Result {
-        self.machine.make_durable()
+    fn handle(&mut self, wanted: FlushWanted, _: &mut Self::Context) {
+        self.offer_cut(&wanted.raft);
+    }
+}
+
+impl Handler<Close> for KvStoreActor {
+    type Result = Result<(), StateError>;
+
+    fn handle(&mut self, _: Close, context: &mut Self::Context) -> Self::Result {
+        self.alive.disarm();
+        context.stop();
+        self.machine.make_durable().map(drop)
     }
 }
