@@ -169,7 +169,7 @@ fn catalog_node() {
     ];
     exact(&agent, "/v1/catalog/node/ext", &unrelated, &|agent| fixture::service(agent, "ext", "api"));
     exact(&agent, "/v1/catalog/node/ext", &[], &|agent| {
-        fixture::deregister(agent, &json!({ "Node": "ext" }));
+        fixture::deregister(agent, &json!({ "Node": "ext", "ServiceID": "api" }));
     });
 }
 

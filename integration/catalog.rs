@@ -39,7 +39,6 @@ fn indexes_only_grow_while_things_come_and_go() {
         "/v1/catalog/nodes",
         "/v1/catalog/services",
         "/v1/catalog/service/web",
-        "/v1/catalog/node/ext",
         "/v1/health/service/web",
         "/v1/health/checks/web",
         "/v1/health/state/any",

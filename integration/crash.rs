@@ -54,8 +54,9 @@ trait Writer: Send {
     fn verify(&mut self, client: &mut Client);
 }
 
-/// Anything but 200 leaves the outcome unknown: the server may have failed before or after.
+/// A failing server leaves the outcome unknown: it may have failed before or after.
 fn acknowledged(answer: Answer) -> io::Result<Answer> {
+    assert!(answer.status == 200 || answer.status >= 500, "{}: {}", answer.status, answer.text());
     if answer.status == 200 {
         Ok(answer)
     } else {
