@@ -2,7 +2,9 @@
 
 pub mod actors;
 pub mod agent;
+pub mod cli;
 pub mod endpoints;
 pub mod raft;
+pub mod settings;
 pub mod state;
 pub mod web;

@@ -75,6 +75,8 @@ pub struct Status {
     pub handed: u64,
     /// Last index reported applied.
     pub applied: u64,
+    /// A snapshot is being installed into the state; until then the state is older than the log.
+    pub installing: bool,
     /// Members.
     pub membership: Membership,
     /// Proposals that wait for their entry.
@@ -440,6 +442,7 @@ impl<L: LogStore, W> Driver<L, W> {
             commit: raft.raft_log.committed,
             handed: self.handed,
             applied: self.applied,
+            installing: self.installing.is_some(),
             membership: self.membership.clone(),
             waiting_proposals: self.pending.len(),
             waiting_reads: self.reads.len(),
@@ -454,7 +457,9 @@ impl<L: LogStore, W> Driver<L, W> {
 
     /// Whether this node leads and has applied everything committed before it did.
     pub fn is_ready(&self) -> bool {
-        self.is_leader() && self.node.raft.apply_to_current_term()
+        // With a snapshot on its way into the state, raft's applied index is ahead of the state's.
+        let raft = &self.node.raft;
+        self.is_leader() && self.applied >= raft.raft_log.applied() && raft.apply_to_current_term()
     }
 
     /// Host's time in ms by which a quorum had answered this leader; `u64::MAX` if it is the quorum.

@@ -43,10 +43,15 @@
 //! its body with [`request::Request::body`] and calls its endpoint. Errors of endpoints become
 //! [`error::WebError`] by `?`, and answers by [`error::WebError::into_reply`].
 
+pub mod answers;
 pub mod blocking;
+pub mod catalog;
+pub mod coordinate;
 pub mod error;
 pub mod gzip;
+pub mod health;
 pub mod json;
+pub mod json_catalog;
 pub mod kv;
 pub mod limit;
 pub mod path;
@@ -70,6 +75,13 @@ pub use settings::WebSettings;
 
 /// The routes of all endpoint families.
 pub fn routes() -> Vec<Route> {
-    let families = [kv::routes(), session::routes(), status::routes()];
+    let families = [
+        catalog::routes(),
+        coordinate::routes(),
+        health::routes(),
+        kv::routes(),
+        session::routes(),
+        status::routes(),
+    ];
     families.concat()
 }
