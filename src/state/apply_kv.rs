@@ -175,8 +175,9 @@ fn delete(writer: &mut Writer<'_>, existing: &KvEntry) {
     writer.remove_key(&existing.key);
 }
 
-/// Removes a prefix and leaves one tombstone for all of it; none when everything goes, since the
-/// table's own index then says enough.
+/// Removes a prefix and leaves a tombstone for every key and one for the prefix; none for the latter
+/// when everything goes, since the table's own index then says enough. (Consul leaves only the one,
+/// so there a query parked on a longer prefix than the deleted one sleeps through the delete.)
 fn delete_tree(writer: &mut Writer<'_>, prefix: &Bytes) -> Result<(), Abort> {
     let below = writer.keys_below(prefix)?;
     if below.is_empty() {
@@ -184,6 +185,7 @@ fn delete_tree(writer: &mut Writer<'_>, prefix: &Bytes) -> Result<(), Abort> {
     }
     for entry in &below {
         hold(writer, entry.session.clone(), None, &entry.key);
+        writer.bury(&entry.key);
         writer.remove_key(&entry.key);
     }
     if !prefix.is_empty() {
