@@ -323,6 +323,45 @@ fn a_cut_off_leaders_proposals_are_answered_truthfully() {
 }
 
 #[test]
+fn a_leaders_appends_leave_before_its_write_and_a_followers_answer_after() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.elect("a");
+    group.propose("a", "one").unwrap();
+    group.node("a").log.fail_next_sync(WriteFault::Lost);
+    let mut appends = Vec::new();
+    let collect = |effect, into: &mut Vec<PeerMessage>| match effect {
+        Effect::Send(message) => into.push(message),
+        other => panic!("{other:?}"),
+    };
+    let driver = &mut group.node("a").driver;
+    assert!(driver.pump(&mut |effect| collect(effect, &mut appends)).is_err());
+    let kinds: Vec<_> = appends.iter().map(|message| message.0.get_msg_type()).collect();
+    assert_eq!(kinds, [MessageType::MsgAppend; 2], "sent although our own write failed");
+
+    let append = appends.into_iter().find(|message| message.to() == id_of("b")).unwrap();
+    let node = group.node("b");
+    node.log.fail_next_sync(WriteFault::Lost);
+    node.driver.step(append, 0).unwrap().unwrap();
+    assert!(node.driver.pump(&mut |effect| panic!("not before the write: {effect:?}")).is_err());
+}
+
+#[test]
+fn a_vote_is_durable_before_it_is_sent() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.settle();
+    let voter = group.node("b");
+    let mut request = Message::default();
+    request.set_msg_type(MessageType::MsgRequestVote);
+    (request.from, request.to, request.term) = (id_of("a"), voter.config.id, 9);
+    (request.index, request.log_term) = (1, 1);
+    voter.driver.step(PeerMessage(request), 0).unwrap().unwrap();
+    let mut sent = 0;
+    voter.driver.pump(&mut |effect| sent += u64::from(matches!(effect, Effect::Send(_)))).unwrap();
+    let hard_state = voter.log.state().unwrap().hard_state;
+    assert_eq!((sent, hard_state.term, hard_state.vote), (1, 9, id_of("a")));
+}
+
+#[test]
 fn a_lease_needs_a_quorum_lately() {
     let mut group = Group::of(&["a", "b", "c"]);
     group.elect("a");
@@ -382,6 +421,7 @@ fn leadership_is_handed_over() {
     assert!(group.node("b").driver.transfer_leader(id_of("c")).is_err(), "only the leader can");
     assert!(group.node("a").driver.transfer_leader(id_of("x")).is_err(), "only to a voter");
     group.node("a").driver.transfer_leader(id_of("c")).unwrap();
+    assert_eq!(group.node("a").driver.quorum_heard(), None, "its lease ends here");
     assert_eq!(group.propose("a", "meanwhile"), Err(ProposeError::Busy));
     group.settle();
     assert!(group.node("c").driver.is_ready());
