@@ -347,7 +347,7 @@ impl World {
         for _ in 0..self.rng.random_range(0..4) {
             let node = self.rng.random_range(0..self.nodes.len());
             // Mostly to whoever believes to lead.
-            let leader = self.nodes.iter().position(|node| node.leads());
+            let leader = self.nodes.iter().position(Node::leads);
             let node = leader.filter(|_| self.rng.random_range(0..4) > 0).unwrap_or(node);
             if self.rng.random_range(0..4) == 0 {
                 self.next_read += 1;
