@@ -176,7 +176,7 @@ fn load_meta(store: &dyn ReadStore) -> Result<Meta, StateError> {
     meta
 }
 
-/// Up to which index a store has applied.
+/// Up to which index a store has applied; 0 for an empty one.
 ///
 /// # Errors
 /// [`StateError::HalfInstalled`], [`StateError::Store`] or [`StateError::Corrupt`].
@@ -230,16 +230,6 @@ fn each(
         if outcome.is_ok() { ControlFlow::Continue(()) } else { ControlFlow::Break(()) }
     })?;
     outcome
-}
-
-/// Up to which index the store has applied; 0 for an empty one.
-///
-/// # Errors
-/// [`StateError::Store`] or [`StateError::Corrupt`].
-pub fn applied_index(store: &dyn ReadStore) -> Result<u64, StateError> {
-    let mut meta = Ok(Meta::default());
-    store.get(Table::Meta, META_KEY, &mut |row| meta = decode(Table::Meta, META_KEY, row))?;
-    Ok(meta?.index)
 }
 
 /// Reads the whole view back from the store.
