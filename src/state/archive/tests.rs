@@ -654,6 +654,7 @@ fn session() -> impl Strategy<Value = Session> {
                 node,
                 lock_delay,
                 behavior: if delete { SessionBehavior::Delete } else { SessionBehavior::Release },
+                checks: Vec::new(),
                 ttl,
                 node_checks,
                 service_checks,
