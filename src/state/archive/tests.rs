@@ -655,6 +655,7 @@ fn session() -> impl Strategy<Value = Session> {
                 lock_delay,
                 behavior: if delete { SessionBehavior::Delete } else { SessionBehavior::Release },
                 ttl,
+                checks: if delete { vec!["alive".to_owned()] } else { Vec::new() },
                 node_checks,
                 service_checks,
                 indexes,
