@@ -13,6 +13,7 @@ pub mod decode;
 pub mod event;
 pub mod filter;
 pub mod health;
+pub mod host;
 pub mod kv;
 pub mod near;
 pub mod operator;
