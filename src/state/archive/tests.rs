@@ -656,6 +656,7 @@ fn session() -> impl Strategy<Value = Session> {
                 behavior: if delete { SessionBehavior::Delete } else { SessionBehavior::Release },
                 checks: Vec::new(),
                 ttl,
+                checks: if delete { vec!["alive".to_owned()] } else { Vec::new() },
                 node_checks,
                 service_checks,
                 indexes,
