@@ -2,5 +2,6 @@
 
 pub mod actors;
 pub mod endpoints;
+pub mod raft;
 pub mod state;
 pub mod web;

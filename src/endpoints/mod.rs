@@ -7,12 +7,24 @@
 
 pub mod agent;
 pub mod blocking;
+pub mod catalog;
+pub mod coordinate;
 pub mod decode;
 pub mod event;
 pub mod filter;
+pub mod health;
 pub mod host;
+pub mod kv;
+pub mod near;
 pub mod operator;
 pub mod query;
+pub mod registration;
+pub mod service_query;
+pub mod session;
+pub mod status;
+#[cfg(test)]
+pub mod testing;
+pub mod txn;
 
 use std::sync::Arc;
 use std::time::Duration;

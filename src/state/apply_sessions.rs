@@ -29,8 +29,7 @@ pub fn create(writer: &mut Writer<'_>, session: &Session) -> Result<(), Abort> {
     let Some(entry) = writer.view.node(&session.node) else {
         return refuse("Missing node registration");
     };
-    let service_checks = session.service_checks.iter().flatten().map(|check| &check.id);
-    for id in session.node_checks.iter().chain(service_checks) {
+    for id in session.check_ids() {
         match entry.checks.get(&*fold(id)) {
             None => return refuse(format!("Missing check '{id}' registration")),
             Some(check) if check.status == "critical" => {

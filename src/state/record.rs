@@ -341,12 +341,22 @@ pub struct Session {
     /// Time to live as given (`"30s"`), empty for none.
     #[serde(rename = "TTL")]
     pub ttl: String,
+    /// Checks it depends on, in the old form that names no kind.
+    pub checks: Vec<String>,
     /// Node checks it depends on.
     pub node_checks: Vec<String>,
     /// Service checks it depends on.
     pub service_checks: Option<Vec<ServiceCheckRef>>,
     /// Raft indexes.
     pub indexes: Indexes,
+}
+
+impl Session {
+    /// Ids of all checks it depends on, whatever their kind.
+    pub fn check_ids(&self) -> impl Iterator<Item = &String> {
+        let service_checks = self.service_checks.iter().flatten().map(|check| &check.id);
+        self.checks.iter().chain(&self.node_checks).chain(service_checks)
+    }
 }
 
 /// A network coordinate (Vivaldi, as Serf computes it); times in seconds.

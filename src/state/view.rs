@@ -268,8 +268,7 @@ pub fn connect_destination(service: &Service) -> Option<Folded> {
 
 /// Folded ids of all checks a session depends on.
 fn session_checks(session: &Session) -> impl Iterator<Item = Folded> {
-    let service_checks = session.service_checks.iter().flatten().map(|check| fold(&check.id));
-    session.node_checks.iter().map(|check| fold(check)).chain(service_checks)
+    session.check_ids().map(|check| fold(check))
 }
 
 fn remove_from<K: Ord + Clone>(map: &mut OrdMap<K, OrdSet<Arc<str>>>, key: &K, id: &Arc<str>) {

@@ -3,6 +3,8 @@
 //! A parked query keeps its options, what it reads and how to render it; the request, its headers
 //! and its query string are gone by then.
 
+use actix_web::http::StatusCode;
+
 use super::error::WebError;
 use super::reply::Reply;
 use super::request::Request;
@@ -16,7 +18,7 @@ use crate::endpoints::query::{QueryMeta, QueryOptions};
 pub enum MetaStyle {
     /// Keys: index, leader and contact, only with answers.
     Plain,
-    /// Sessions and coordinates: also when the endpoint refuses.
+    /// Sessions and coordinates: also when the endpoint refuses, but not with a 404.
     OnErrors,
     /// Catalog and health: also when the endpoint refuses, and the consistency with answers.
     Catalog,
@@ -24,6 +26,9 @@ pub enum MetaStyle {
 
 impl MetaStyle {
     fn apply(self, reply: Reply, meta: &QueryMeta) -> Reply {
+        if self == Self::OnErrors && reply.status() == StatusCode::NOT_FOUND {
+            return reply;
+        }
         let reply = reply.with_meta(meta);
         if self == Self::Catalog { reply.with_consistency(meta) } else { reply }
     }

@@ -106,6 +106,16 @@ impl Json {
         self.place = Place::Next;
     }
 
+    /// Opens an array that [`Json::end_array`] closes, for items that come from elsewhere.
+    pub fn begin_array(&mut self) {
+        self.begin(b'[');
+    }
+
+    /// Closes an array.
+    pub fn end_array(&mut self) {
+        self.end(b']');
+    }
+
     /// `{ … }`, written by `fields`.
     #[inline]
     pub fn object(&mut self, fields: impl FnOnce(&mut Self)) {

@@ -44,11 +44,17 @@
 //! [`error::WebError`] by `?`, and answers by [`error::WebError::into_reply`].
 
 pub mod agent;
+pub mod answers;
 pub mod blocking;
+pub mod catalog;
+pub mod coordinate;
 pub mod error;
 pub mod event;
 pub mod gzip;
+pub mod health;
 pub mod json;
+pub mod json_catalog;
+pub mod kv;
 pub mod limit;
 pub mod operator;
 pub mod path;
@@ -57,10 +63,20 @@ pub mod reply;
 pub mod request;
 pub mod route;
 pub mod server;
+pub mod session;
 pub mod settings;
 pub mod snapshot;
+pub mod status;
 pub mod stream;
+pub mod txn;
 pub mod ui;
+
+#[cfg(test)]
+mod agent_tests;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
 
 pub use blocking::MetaStyle;
 pub use error::WebError;
@@ -73,6 +89,19 @@ pub use settings::WebSettings;
 
 /// The routes of all endpoint families.
 pub fn routes() -> Vec<Route> {
-    let families = [agent::routes(), event::routes(), operator::routes(), snapshot::routes(), ui::routes()];
+    let families = [
+        agent::routes(),
+        catalog::routes(),
+        coordinate::routes(),
+        event::routes(),
+        health::routes(),
+        kv::routes(),
+        operator::routes(),
+        session::routes(),
+        snapshot::routes(),
+        status::routes(),
+        txn::routes(),
+        ui::routes(),
+    ];
     families.concat()
 }

@@ -21,6 +21,7 @@ use actix_web::http::header::{HeaderName, HeaderValue};
 use futures::future::LocalBoxFuture;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
+use super::answers::Answers;
 use super::error::WebError;
 use super::limit::ClientLimit;
 use super::reply::Reply;
@@ -66,7 +67,7 @@ pub struct WebHandles {
 impl WebHandles {
     /// With the handles of the endpoints.
     pub fn new(endpoints: Endpoints) -> Self {
-        Self { endpoints, extras: Extras::default() }
+        Self { endpoints, extras: Extras::default() }.with(Arc::<Answers>::default())
     }
 
     /// Adds a handle of another type, for [`super::request::Request::handle`].

@@ -230,9 +230,7 @@ impl Path<'_> {
             return path.unfit();
         }
         let (key, test, absent) = (key.to_owned(), F::resolve(path)?, self.operator().of_absent_key());
-        Ok(Box::new(move |record| {
-            get(record).and_then(|map| map.get(&key)).map_or(absent, |value| test(value))
-        }))
+        Ok(Box::new(move |record| get(record).and_then(|map| map.get(&key)).map_or(absent, &test)))
     }
 
     fn map<R: 'static, V: 'static>(self, get: MapOf<R, V>) -> Resolved<R> {

@@ -21,6 +21,7 @@ use std::fmt;
 use super::EndpointError;
 use expr::Expr;
 pub use field::{Fields, Path, Resolved, Test};
+pub use literal::parse_bool;
 pub use tables::{CatalogInstanceFields, CheckFields, HealthInstanceFields, NodeFields, ServiceFields};
 
 /// Why an expression is no filter for a kind of record. The texts are Consul's.

@@ -1,0 +1,170 @@
+//! KvStoreActor: the shell around the state core.
+//!
+//! It owns the [`StateMachine`] on a thread of its own, applies what raft has committed, answers the
+//! proposers once their command is visible, and tells the others what happened. Its failure is the
+//! server's: it never skips an entry and never restarts in place, it stops the process.
+//!
+//! Accepts [`ApplyCommitted`] (one batch at a time, in log order), [`FlushWanted`] (make everything
+//! durable so that the log may be cut) and [`Close`] (the last word before the thread ends).
+
+use std::sync::Arc;
+
+use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
+use actix_rt::Arbiter;
+use tracing::debug;
+
+use super::mailbox::Sender;
+use super::raft_handle::RaftLink;
+use super::raft_node::{Applier, ApplyCommitted, FlushWanted};
+use super::supervision::{AliveToken, FailStop};
+use crate::endpoints::{Applied, EndpointError};
+use crate::state::{Event, Outcome, StateError, StateMachine};
+
+/// Name in messages about failures.
+const WHO: &str = "state";
+
+/// What happened while a batch was applied, in order. Sent after the batch is visible.
+#[derive(Debug, Clone, Message)]
+#[rtype(result = "()")]
+pub struct StateChanged {
+    /// The events.
+    pub events: Arc<[Event]>,
+}
+
+/// Makes everything durable and stops the actor.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), StateError>")]
+pub struct Close;
+
+/// The running actor, for whoever starts and stops it.
+pub struct KvStore {
+    address: Addr<KvStoreActor>,
+    arbiter: Arbiter,
+}
+
+impl KvStore {
+    /// Starts the actor on a thread of its own. After every `cut_after` applied entries the state is
+    /// made durable and raft is told that the log may be cut.
+    pub fn start(
+        machine: StateMachine,
+        cut_after: u64,
+        listener: Sender<StateChanged>,
+        fail_stop: Arc<dyn FailStop>,
+    ) -> Self {
+        let arbiter = Arbiter::new();
+        let address = KvStoreActor::start_in_arbiter(&arbiter.handle(), move |_| KvStoreActor {
+            alive: AliveToken::fail_stop(WHO, Arc::clone(&fail_stop)),
+            cut_at: machine.applied_index(),
+            machine,
+            cut_after,
+            listener,
+            fail_stop,
+        });
+        Self { address, arbiter }
+    }
+
+    /// What the raft node hands its entries to.
+    pub fn applier(&self) -> Applier {
+        Applier {
+            apply: Sender::from(self.address.clone()),
+            flush: Sender::from(self.address.clone()),
+            snapshots: None,
+        }
+    }
+
+    /// Makes everything durable and ends the thread.
+    ///
+    /// # Errors
+    /// [`StateError::Store`]; nothing acknowledged is lost, the log still has it.
+    pub async fn stop(self) -> Result<(), StateError> {
+        let gone = |_| StateError::Store("the state's thread ended early".into());
+        let closed = self.address.send(Close).await.map_err(gone).and_then(|closed| closed);
+        self.arbiter.stop();
+        let joined = actix_rt::task::spawn_blocking(move || self.arbiter.join()).await;
+        closed.and(joined.map(drop).map_err(|_| StateError::Store("the state's thread ended badly".into())))
+    }
+}
+
+/// The shell around the state core.
+pub struct KvStoreActor {
+    machine: StateMachine,
+    cut_after: u64,
+    /// Applied index when the log was last offered for cutting.
+    cut_at: u64,
+    listener: Sender<StateChanged>,
+    fail_stop: Arc<dyn FailStop>,
+    alive: AliveToken,
+}
+
+impl KvStoreActor {
+    fn fail(&self, failure: &StateError) {
+        self.fail_stop.fail_stop(WHO, &failure.to_string());
+    }
+
+    /// Makes the state durable and lets the log be cut below it.
+    fn offer_cut(&mut self, raft: &RaftLink) {
+        match self.machine.make_durable() {
+            Ok(durable) => {
+                debug!(target: "agent.server.raft", index = durable, "state is durable, the log may be cut");
+                self.cut_at = durable;
+                raft.compact_to(durable);
+            }
+            Err(failure) => self.fail(&failure),
+        }
+    }
+}
+
+impl Actor for KvStoreActor {
+    type Context = Context<Self>;
+}
+
+impl Handler<ApplyCommitted> for KvStoreActor {
+    type Result = ();
+
+    fn handle(&mut self, batch: ApplyCommitted, _: &mut Self::Context) {
+        let entries = batch.entries.iter().map(|entry| (entry.index, entry.data.as_ref()));
+        let applied = match self.machine.apply(entries) {
+            Ok(applied) => applied,
+            Err(failure) => return self.fail(&failure),
+        };
+        for (entry, outcome) in batch.entries.into_iter().zip(applied.outcomes) {
+            if let Some(waiter) = entry.waiter {
+                waiter.answer(answer(entry.index, outcome));
+            }
+        }
+        batch.raft.applied(self.machine.applied_index());
+        if !applied.events.is_empty() {
+            self.listener.send(StateChanged { events: applied.events.into() });
+        }
+        if self.machine.applied_index() >= self.cut_at + self.cut_after {
+            self.offer_cut(&batch.raft);
+        }
+    }
+}
+
+fn answer(index: u64, outcome: Option<Outcome>) -> Result<Applied, EndpointError> {
+    match outcome {
+        Some(Outcome::Refused(text)) => Err(EndpointError::Refused(text)),
+        Some(outcome) => Ok(Applied { index, outcome }),
+        // Only a replay skips entries, and nobody waits for those.
+        None => Err(EndpointError::Internal("the command was applied before".into())),
+    }
+}
+
+impl Handler<FlushWanted> for KvStoreActor {
+    type Result = ();
+
+    fn handle(&mut self, wanted: FlushWanted, _: &mut Self::Context) {
+        self.offer_cut(&wanted.raft);
+    }
+}
+
+impl Handler<Close> for KvStoreActor {
+    type Result = Result<(), StateError>;
+
+    fn handle(&mut self, _: Close, context: &mut Self::Context) -> Self::Result {
+        self.alive.disarm();
+        context.stop();
+        self.machine.make_durable().map(drop)
+    }
+}

@@ -1,0 +1,166 @@
+//! What tests of endpoints share: a view built by hand, and endpoints around it that write nowhere.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
+use imbl::OrdMap;
+
+use super::{
+    Applied, EndpointError, EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers,
+};
+use crate::state::record::{Check, Node, ProxyConfig, Service};
+use crate::state::store::{MemoryStore, WriteStore};
+use crate::state::view::{Instance, NodeEntry, fold};
+use crate::state::{Command, StateReader, View, Watches};
+
+struct Nobody;
+
+impl Proposer for Nobody {
+    fn propose(&self, _: Command) -> BoxFuture<'_, Result<Applied, EndpointError>> {
+        Box::pin(async { Err(EndpointError::NoLeader) })
+    }
+}
+
+impl LeaderRead for Nobody {
+    fn leadership(&self) -> Arc<Leadership> {
+        Arc::default()
+    }
+
+    fn check_lease(&self) -> Result<(), EndpointError> {
+        Ok(())
+    }
+
+    fn barrier(&self) -> Result<Option<BoxFuture<'_, Result<(), EndpointError>>>, EndpointError> {
+        Ok(None)
+    }
+}
+
+impl SessionTimers for Nobody {
+    fn renew(&self, _: &str) -> BoxFuture<'_, Result<(), EndpointError>> {
+        Box::pin(async { Ok(()) })
+    }
+}
+
+/// Endpoints of `node1` in `dc1` over an empty state; nothing can be written.
+pub fn endpoints() -> Endpoints {
+    endpoints_with(View::default())
+}
+
+/// Endpoints of `node1` in `dc1` over this state; nothing can be written.
+pub fn endpoints_with(view: View) -> Endpoints {
+    Endpoints {
+        state: StateReader::new(
+            Arc::new(ArcSwap::from_pointee(view)),
+            MemoryStore::default().reader(),
+            Arc::new(Watches::default()),
+        ),
+        proposer: Arc::new(Nobody),
+        leader: Arc::new(Nobody),
+        sessions: Arc::new(Nobody),
+        settings: Arc::new(EndpointSettings {
+            datacenter: "dc1".into(),
+            node_name: "node1".into(),
+            node_id: String::new(),
+            kv_max_value_size: 512 * 1024,
+            txn_max_req_len: 512 * 1024,
+            session_ttl_min: Duration::from_secs(10),
+            default_query_time: Duration::from_secs(300),
+            max_query_time: Duration::from_secs(600),
+            disable_coordinates: false,
+        }),
+    }
+}
+
+/// A view built by hand; every part must come after what it hangs on.
+#[derive(Debug, Default)]
+#[must_use]
+pub struct Scene {
+    view: View,
+}
+
+impl Scene {
+    /// A node with metadata.
+    pub fn node(mut self, name: &str, meta: &[(&str, &str)]) -> Self {
+        let meta = meta.iter().map(|(key, value)| ((*key).to_owned(), (*value).to_owned())).collect();
+        let node = Node { node: name.into(), meta: Some(meta), ..Node::default() };
+        let entry = NodeEntry { node: Arc::new(node), services: OrdMap::new(), checks: OrdMap::new() };
+        self.view.nodes.insert(fold(name), Arc::new(entry));
+        self
+    }
+
+    /// Gives a node an id.
+    pub fn id(mut self, node: &str, id: &str) -> Self {
+        self.change(node, |entry| {
+            entry.node = Arc::new(Node { id: id.to_owned(), ..Node::clone(&entry.node) });
+        });
+        self.view.node_ids.insert(id.to_lowercase().into(), fold(node));
+        self
+    }
+
+    /// A service on a node.
+    pub fn service(self, node: &str, id: &str, name: &str, tags: &[&str]) -> Self {
+        let tags = tags.iter().map(|tag| (*tag).to_owned()).collect();
+        self.with(node, Service { id: id.into(), service: name.into(), tags, ..Service::default() })
+    }
+
+    /// A Connect proxy for a service, on a node.
+    pub fn proxy(mut self, node: &str, id: &str, name: &str, of: &str) -> Self {
+        let proxy = ProxyConfig { destination_service_name: of.to_owned(), ..ProxyConfig::default() };
+        self = self.with(
+            node,
+            Service {
+                kind: "connect-proxy".into(),
+                id: id.into(),
+                service: name.into(),
+                proxy,
+                ..Service::default()
+            },
+        );
+        self.view.connect.entry(fold(of)).or_default().insert((fold(node), fold(id)));
+        self
+    }
+
+    /// A check on a node or, with a service id, on that service.
+    pub fn check(mut self, node: &str, id: &str, service_id: &str, status: &str) -> Self {
+        self.change(node, |entry| {
+            let service = entry.services.get(&fold(service_id));
+            let check = Check {
+                node: node.into(),
+                check_id: id.into(),
+                name: id.into(),
+                status: status.into(),
+                service_id: service_id.into(),
+                service_name: service.map(|service| service.service.to_string()).unwrap_or_default(),
+                ..Check::default()
+            };
+            entry.checks.insert(fold(id), Arc::new(check));
+        });
+        self
+    }
+
+    /// The view.
+    pub fn view(self) -> View {
+        self.view
+    }
+
+    fn with(mut self, node: &str, service: Service) -> Self {
+        let key = (fold(node), fold(&service.id));
+        self.view.services.entry(fold(&service.service)).or_default().instances.insert(key);
+        self.change(node, |entry| {
+            entry.services.insert(fold(&service.id), Arc::new(service));
+        });
+        self
+    }
+
+    fn change(&mut self, node: &str, change: impl FnOnce(&mut NodeEntry)) {
+        let entry = self.view.nodes.get_mut(&fold(node)).expect("the node comes first");
+        change(Arc::make_mut(entry));
+    }
+}
+
+/// The service ids of instances.
+pub fn names(instances: &[Instance]) -> String {
+    instances.iter().map(|instance| &*instance.service.id).collect::<Vec<_>>().join(" ")
+}

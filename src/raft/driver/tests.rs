@@ -1,0 +1,588 @@
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::*;
+use crate::raft::log::{LogError, LogWrite, MemoryLog, WriteFault};
+use crate::raft::membership::ServerRecord;
+
+type Waiter = &'static str;
+
+fn server(name: &str) -> ServerRecord {
+    ServerRecord { node_id: format!("id-{name}"), name: name.into(), address: format!("{name}:8300") }
+}
+
+fn id_of(name: &str) -> u64 {
+    server(name).raft_id()
+}
+
+struct Node {
+    name: &'static str,
+    driver: Driver<MemoryLog, Waiter>,
+    log: MemoryLog,
+    config: DriverConfig,
+    /// The "state": data by index, and how far it is applied.
+    state: BTreeMap<u64, Bytes>,
+    applied: u64,
+    answered: Vec<(Waiter, Result<u64, ProposeError>)>,
+    reads: Vec<(u64, Result<u64, ReadError>)>,
+    snapshots_wanted: usize,
+    starts: u64,
+}
+
+/// Drivers joined by a network that delivers at once.
+struct Group {
+    nodes: BTreeMap<u64, Node>,
+    cut: BTreeSet<u64>,
+    sequence: u64,
+}
+
+impl Node {
+    fn new(name: &'static str, bootstrap: Option<Membership>) -> Self {
+        let log = MemoryLog::with_crashes();
+        let config = DriverConfig {
+            bootstrap,
+            trailing_entries: 0,
+            proposal_ticks: 50,
+            ..DriverConfig::new(id_of(name))
+        };
+        let driver = Driver::open(config.clone(), log.clone(), 0, id_of(name)).unwrap();
+        let (state, answered, reads) = Default::default();
+        Self { name, driver, log, config, state, applied: 0, answered, reads, snapshots_wanted: 0, starts: 1 }
+    }
+
+    fn restart(&mut self) {
+        self.log.crash();
+        self.starts += 1;
+        self.driver =
+            Driver::open(self.config.clone(), self.log.clone(), self.applied, self.config.id ^ self.starts)
+                .unwrap();
+    }
+
+    /// Pumps until nothing happens, applying at once; gives the messages.
+    fn pump(&mut self) -> Vec<PeerMessage> {
+        let mut messages = Vec::new();
+        loop {
+            let mut effects = Vec::new();
+            self.driver.pump(&mut |effect| effects.push(effect)).unwrap();
+            if effects.is_empty() {
+                return messages;
+            }
+            for effect in effects {
+                match effect {
+                    Effect::Send(message) => messages.push(message),
+                    Effect::Apply(batch) => {
+                        for committed in batch {
+                            assert_eq!(committed.index, self.applied.max(1) + 1, "{}: in order", self.name);
+                            self.applied = committed.index;
+                            if committed.kind == EntryKind::Normal {
+                                self.state.insert(committed.index, committed.data);
+                            }
+                            if let Some(waiter) = committed.waiter {
+                                self.answered.push((waiter, Ok(committed.index)));
+                            }
+                        }
+                        self.driver.applied(self.applied).unwrap();
+                    }
+                    Effect::Reject { waiter, error } => self.answered.push((waiter, Err(error))),
+                    Effect::ReadReady { ctx, index } => self.reads.push((ctx, Ok(index))),
+                    Effect::ReadFailed { ctx, error } => self.reads.push((ctx, Err(error))),
+                    Effect::InstallSnapshot(manifest) => {
+                        self.applied = manifest.index;
+                        self.state = serde_json::from_str::<BTreeMap<u64, Vec<u8>>>(&manifest.data)
+                            .unwrap()
+                            .into_iter()
+                            .map(|(index, data)| (index, data.into()))
+                            .collect();
+                        self.driver.snapshot_installed(manifest.index).unwrap();
+                    }
+                    Effect::SnapshotWanted { .. } => {
+                        self.snapshots_wanted += 1;
+                        let state: BTreeMap<_, _> =
+                            self.state.iter().map(|(index, data)| (*index, data.to_vec())).collect();
+                        let data = serde_json::to_string(&state).unwrap();
+                        let manifest = Manifest { index: self.applied, data, ..Manifest::default() };
+                        self.driver.snapshot_ready(manifest).unwrap();
+                    }
+                    Effect::LeaderChanged { .. }
+                    | Effect::LeaderReady { .. }
+                    | Effect::MembershipChanged(_) => {}
+                }
+            }
+        }
+    }
+}
+
+impl Group {
+    fn of(names: &[&'static str]) -> Self {
+        let founding = Membership::founding(names.iter().map(|name| server(name)));
+        let node = |name: &&'static str| (id_of(name), Node::new(name, Some(founding.clone())));
+        Self { nodes: names.iter().map(node).collect(), cut: BTreeSet::new(), sequence: 0 }
+    }
+
+    fn settle(&mut self) {
+        loop {
+            let mut messages = Vec::new();
+            for node in self.nodes.values_mut() {
+                messages.extend(node.pump());
+            }
+            if messages.is_empty() {
+                return;
+            }
+            for message in messages {
+                let message = PeerMessage::decode(&message.encode().unwrap()).unwrap();
+                if self.cut.contains(&message.from()) || self.cut.contains(&message.to()) {
+                    continue;
+                }
+                let snapshot = message.snapshot().is_some();
+                let (from, to) = (message.from(), message.to());
+                if let Some(node) = self.nodes.get_mut(&to) {
+                    let _ = node.driver.step(message, 0).unwrap();
+                }
+                if snapshot {
+                    self.nodes.get_mut(&from).unwrap().driver.report_snapshot(to, true).unwrap();
+                }
+            }
+        }
+    }
+
+    fn ticks(&mut self, count: usize) {
+        for _ in 0..count {
+            for node in self.nodes.values_mut() {
+                node.driver.tick().unwrap();
+            }
+            self.settle();
+        }
+    }
+
+    fn node(&mut self, name: &str) -> &mut Node {
+        self.nodes.get_mut(&id_of(name)).unwrap()
+    }
+
+    fn elect(&mut self, name: &str) {
+        self.node(name).driver.campaign().unwrap();
+        self.settle();
+        assert!(self.node(name).driver.is_ready(), "{name} leads");
+    }
+
+    fn propose(&mut self, name: &str, data: &'static str) -> Result<(), ProposeError> {
+        self.sequence += 1;
+        let id = ProposalId { origin: 7, sequence: self.sequence };
+        let taken = self.node(name).driver.propose(id, Bytes::from_static(data.as_bytes()), data);
+        taken.map_err(|(error, _)| error)
+    }
+
+    fn change(&mut self, name: &str, change: &MembershipChange) -> Result<(), ProposeError> {
+        self.sequence += 1;
+        let id = ProposalId { origin: 7, sequence: self.sequence };
+        let taken = self.node(name).driver.propose_membership(id, change, "change");
+        taken.map_err(|(error, _)| error)
+    }
+
+    fn data(&mut self, name: &str) -> Vec<String> {
+        let state = &self.node(name).state;
+        state.values().map(|data| String::from_utf8_lossy(data).into_owned()).collect()
+    }
+}
+
+#[test]
+fn a_lone_server_leads_at_once_and_again_after_a_restart() {
+    let mut group = Group::of(&["a"]);
+    group.settle();
+    assert!(group.node("a").driver.is_ready(), "without a single tick");
+    group.propose("a", "one").unwrap();
+    group.settle();
+    assert_eq!(group.node("a").answered, [("one", Ok(3))]);
+    let term = group.node("a").driver.status().term;
+    group.node("a").restart();
+    group.settle();
+    let status = group.node("a").driver.status();
+    assert!(status.ready && status.term == term + 1, "{status:?}");
+    assert_eq!(status.quorum_heard, Some(u64::MAX));
+}
+
+#[test]
+fn a_crash_keeps_what_was_acknowledged_and_answers_nothing_else() {
+    for (fault, survives) in [(WriteFault::Lost, false), (WriteFault::DurableButUnreported, true)] {
+        let mut group = Group::of(&["a"]);
+        group.settle();
+        group.propose("a", "kept").unwrap();
+        group.settle();
+        group.node("a").log.fail_next_sync(fault);
+        group.propose("a", "in flight").unwrap();
+        let node = group.node("a");
+        let mut effects = 0;
+        let failed = node.driver.pump(&mut |_| effects += 1);
+        assert!(matches!(failed, Err(RaftError::Log(LogError::Io { .. }))), "{fault:?}: {failed:?}");
+        assert_eq!(effects, 0, "{fault:?}: nothing that depends on the write got out");
+        assert!(matches!(node.driver.tick(), Err(RaftError::Failed)), "{fault:?}: it stays dead");
+        assert_eq!(node.driver.take_waiters(), ["in flight"]);
+        node.restart();
+        group.settle();
+        let want: &[&str] = if survives { &["kept", "in flight"] } else { &["kept"] };
+        assert_eq!(group.data("a"), want, "{fault:?}");
+    }
+}
+
+#[test]
+fn the_state_may_be_behind_or_before_the_commit_index() {
+    let mut group = Group::of(&["a"]);
+    for data in ["one", "two", "three"] {
+        group.propose("a", data).ok();
+        group.settle();
+        group.propose("a", data).unwrap();
+    }
+    group.settle();
+    let node = group.node("a");
+    let all = node.state.clone();
+    let stored = node.log.state().unwrap().hard_state.commit;
+    assert!(stored < node.applied, "the commit index lags on disk: {stored}");
+    node.restart();
+    group.settle();
+    assert_eq!(group.node("a").state, all, "ahead of it: nothing comes twice");
+    let node = group.node("a");
+    node.applied = 0;
+    node.state.clear();
+    node.restart();
+    group.settle();
+    assert_eq!(group.node("a").state, all, "behind it: everything comes again");
+}
+
+#[test]
+fn what_does_not_fit_together_is_refused() {
+    let mut group = Group::of(&["a"]);
+    group.settle();
+    for data in ["one", "two", "three"] {
+        group.propose("a", data).unwrap();
+    }
+    group.settle();
+    let node = group.node("a");
+    let open = |log: &MemoryLog, config: &DriverConfig, applied| {
+        Driver::<_, Waiter>::open(config.clone(), log.clone(), applied, 1)
+            .err()
+            .map(|error| error.to_string())
+    };
+    let applied = node.applied;
+    let other = DriverConfig { id: 99, ..node.config.clone() };
+    let compacted = node.log.clone();
+    for (name, error, part) in [
+        ("state ahead", open(&node.log, &node.config, applied + 7), "entries are missing"),
+        ("empty log, old state", open(&MemoryLog::new(), &node.config, 4), "ends at index 0"),
+        ("another server's", open(&node.log, &other, applied), "node-id"),
+    ] {
+        assert!(error.as_ref().is_some_and(|text| text.contains(part)), "{name}: {error:?}");
+    }
+    node.driver.compact(applied).unwrap();
+    node.pump();
+    let error = open(&compacted, &node.config, 1);
+    assert!(error.as_ref().is_some_and(|text| text.contains("starts after index")), "{error:?}");
+    assert_eq!(open(&compacted, &node.config, applied), None);
+}
+
+#[test]
+fn three_servers_elect_and_replicate() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.ticks(25);
+    let leaders: Vec<_> =
+        group.nodes.values().filter(|node| node.driver.is_ready()).map(|node| node.name).collect();
+    assert_eq!(leaders.len(), 1, "{leaders:?}");
+    let leader = leaders[0];
+    group.propose(leader, "one").unwrap();
+    group.settle();
+    for name in ["a", "b", "c"] {
+        assert_eq!(group.data(name), ["one"], "{name}");
+    }
+    let follower = if leader == "a" { "b" } else { "a" };
+    let refused = group.propose(follower, "two");
+    assert_eq!(refused, Err(ProposeError::NotLeader { leader: Some(id_of(leader)) }), "never forwarded");
+}
+
+#[test]
+fn a_cut_off_leaders_proposals_are_answered_truthfully() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.elect("a");
+    group.cut.insert(id_of("a"));
+    group.propose("a", "lost").unwrap();
+    group.settle();
+    group.ticks(40); // the others wait out the old leader's lease
+    let leader = ["b", "c"].into_iter().find(|name| group.node(name).driver.is_ready()).unwrap();
+    group.propose(leader, "won").unwrap();
+    group.settle();
+    assert!(group.node("a").answered.is_empty(), "not decided yet");
+    group.cut.clear();
+    group.ticks(5);
+    assert_eq!(group.node("a").answered, [("lost", Err(ProposeError::Superseded))]);
+    for name in ["a", "b", "c"] {
+        assert_eq!(group.data(name), ["won"], "{name}");
+    }
+
+    group.cut.insert(id_of(leader));
+    group.propose(leader, "nobody knows").unwrap();
+    group.ticks(60);
+    let node = group.node(leader);
+    assert_eq!(node.answered.last(), Some(&("nobody knows", Err(ProposeError::OutcomeUnknown))));
+    assert_eq!(node.driver.status().role, Role::Candidate, "it noticed that it lost its quorum");
+}
+
+#[test]
+fn a_lease_needs_a_quorum_lately() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.elect("a");
+    let heartbeat = |group: &mut Group, now: u64| {
+        for _ in 0..2 {
+            group.node("a").driver.tick().unwrap();
+        }
+        let messages = group.node("a").pump();
+        for message in messages {
+            let to = message.to();
+            group.nodes.get_mut(&to).unwrap().driver.step(message, now).unwrap().unwrap();
+            for answer in group.nodes.get_mut(&to).unwrap().pump() {
+                group.node("a").driver.step(answer, now).unwrap().unwrap();
+            }
+        }
+    };
+    heartbeat(&mut group, 500);
+    assert_eq!(group.node("a").driver.quorum_heard(), Some(500));
+    assert_eq!(group.node("b").driver.quorum_heard(), None, "not the leader");
+}
+
+#[test]
+fn reads_are_confirmed_and_wait_for_the_state() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.node("b").driver.read_index(1);
+    group.settle();
+    assert!(group.node("b").reads.is_empty(), "no leader yet: kept, not dropped");
+    group.elect("a");
+    group.propose("a", "one").unwrap();
+    group.settle();
+    group.ticks(5);
+    let at = group.node("a").applied;
+    assert_eq!(group.node("b").reads.len(), 1, "asked again once there was a leader");
+    group.node("a").driver.read_index(2);
+    group.node("a").driver.read_index(3);
+    group.settle();
+    assert_eq!(group.node("a").reads, [(2, Ok(at)), (3, Ok(at))]);
+    group.cut.insert(id_of("c"));
+    group.node("c").driver.read_index(4);
+    group.ticks(80);
+    assert_eq!(group.node("c").reads, [(4, Err(ReadError::NoLeader))]);
+}
+
+#[test]
+fn a_lone_servers_read_is_confirmed_at_once() {
+    let mut group = Group::of(&["a"]);
+    group.settle();
+    group.node("a").driver.read_index(9);
+    group.settle();
+    assert_eq!(group.node("a").reads.len(), 1);
+}
+
+#[test]
+fn leadership_is_handed_over() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.elect("a");
+    assert!(group.node("b").driver.transfer_leader(id_of("c")).is_err(), "only the leader can");
+    assert!(group.node("a").driver.transfer_leader(id_of("x")).is_err(), "only to a voter");
+    group.node("a").driver.transfer_leader(id_of("c")).unwrap();
+    assert_eq!(group.propose("a", "meanwhile"), Err(ProposeError::Busy));
+    group.settle();
+    assert!(group.node("c").driver.is_ready());
+}
+
+#[test]
+fn a_server_joins_as_learner_with_a_snapshot_and_becomes_a_voter() {
+    let mut group = Group::of(&["a"]);
+    group.settle();
+    group.propose("a", "before").unwrap();
+    group.settle();
+    group.nodes.insert(id_of("b"), Node::new("b", None));
+    group.change("a", &MembershipChange::AddLearner(server("b"))).unwrap();
+    assert!(
+        matches!(group.change("a", &MembershipChange::Remove(5)), Err(ProposeError::Membership(_))),
+        "one change at a time"
+    );
+    group.settle();
+    group.ticks(10);
+    assert!(group.node("a").snapshots_wanted > 0, "the founding is a snapshot, so joining needs one");
+    assert_eq!(group.data("b"), ["before"]);
+    let members = group.node("b").driver.membership().clone();
+    assert_eq!((members.voters.len(), members.learners.len()), (1, 1));
+    assert_eq!(members.servers[&id_of("b")], server("b"), "known by node ID, with name and address");
+
+    group.change("a", &MembershipChange::AddVoter(server("b"))).unwrap();
+    group.settle();
+    group.ticks(3);
+    assert_eq!(group.node("a").driver.membership().voters.len(), 2);
+    group.propose("a", "by two").unwrap();
+    group.settle();
+    assert_eq!(group.data("b"), ["before", "by two"]);
+
+    let moved = ServerRecord { address: "elsewhere:8300".into(), ..server("b") };
+    group.change("a", &MembershipChange::Update(moved.clone())).unwrap();
+    group.settle();
+    group.ticks(3);
+    assert_eq!(group.node("b").driver.membership().servers[&id_of("b")], moved);
+    assert_eq!(group.node("b").driver.membership().voters.len(), 2, "and nothing else changed");
+
+    for name in ["a", "b"] {
+        let before = group.node(name).driver.membership().clone();
+        group.node(name).restart();
+        assert_eq!(group.node(name).driver.membership(), &before, "{name} remembers its members");
+    }
+    group.ticks(25);
+    let leader = if group.node("a").driver.is_ready() { "a" } else { "b" };
+    assert!(group.node(leader).driver.is_ready(), "two voters elect again");
+    let other = if leader == "a" { "b" } else { "a" };
+    group.change(leader, &MembershipChange::Remove(id_of(other))).unwrap();
+    group.settle();
+    group.propose(leader, "alone").unwrap();
+    group.settle();
+    assert_eq!(group.data(leader).last().map(String::as_str), Some("alone"));
+}
+
+#[test]
+fn compaction_leaves_a_log_that_starts_again_and_serves_laggards_by_snapshot() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.elect("a");
+    group.cut.insert(id_of("c"));
+    for data in ["one", "two", "three", "four"] {
+        group.propose("a", data).unwrap();
+        group.settle();
+    }
+    group.ticks(12); // until c no longer counts as alive
+    let applied = group.node("a").applied;
+    for name in ["a", "b"] {
+        group.node(name).driver.compact(applied).unwrap();
+        group.settle();
+        assert_eq!(group.node(name).driver.status().first_index, applied + 1, "{name}");
+        group.node(name).restart();
+    }
+    group.ticks(25);
+    group.cut.clear();
+    group.ticks(30);
+    let want = group.data("a");
+    assert_eq!(group.data("c"), want, "c got a snapshot");
+    let node = group.node("c");
+    assert_eq!(node.log.state().unwrap().installing, None, "its installation is finished");
+    node.restart();
+    group.ticks(3);
+    assert_eq!(group.data("c"), want);
+}
+
+#[test]
+fn an_interrupted_installation_is_repeated() {
+    let mut log = MemoryLog::with_crashes();
+    let founding = Membership::founding([server("a"), server("b")]);
+    let config = DriverConfig { bootstrap: Some(founding.clone()), ..DriverConfig::new(id_of("a")) };
+    drop(Driver::<_, Waiter>::open(config.clone(), log.clone(), 0, 1).unwrap());
+    let manifest = Manifest {
+        index: 40,
+        term: 3,
+        membership: Membership { index: 30, ..founding },
+        data: "x".into(),
+        ..Manifest::default()
+    };
+    let hard_state = HardState { term: 3, commit: 40, ..HardState::default() };
+    log.write(&LogWrite {
+        reset: Some(LogPosition { index: 40, term: 3 }),
+        hard_state: Some(hard_state),
+        installing: Some(Some(manifest.clone())),
+        must_sync: true,
+        ..LogWrite::default()
+    })
+    .unwrap();
+    let mut driver = Driver::<_, Waiter>::open(config.clone(), log.clone(), 0, 1).unwrap();
+    let mut effects = Vec::new();
+    driver.pump(&mut |effect| effects.push(effect)).unwrap();
+    assert!(matches!(&effects[0], Effect::InstallSnapshot(found) if *found == manifest), "{effects:?}");
+    driver.snapshot_installed(40).unwrap();
+    driver.pump(&mut |_| {}).unwrap();
+    assert_eq!(log.state().unwrap().installing, None);
+    assert!(Driver::<_, Waiter>::open(config, log, 40, 1).is_ok());
+}
+
+#[test]
+fn a_state_that_is_behind_is_not_flooded() {
+    let mut group = Group::of(&["a"]);
+    group.settle();
+    let node = group.node("a");
+    node.config.max_apply_backlog = 10_000;
+    node.restart();
+    node.pump();
+    for sequence in 0..100 {
+        let data = Bytes::from(vec![b'x'; 1_000]);
+        node.driver.propose(ProposalId { origin: 1, sequence }, data, "x").unwrap();
+    }
+    let mut handed = 0;
+    let mut batches = |node: &mut Node| {
+        let mut last = 0;
+        node.driver
+            .pump(&mut |effect| {
+                if let Effect::Apply(batch) = effect {
+                    handed += batch.len();
+                    last = batch.last().map_or(0, |committed| committed.index);
+                }
+            })
+            .unwrap();
+        (handed, last)
+    };
+    // Whatever raft gives at once may overshoot once (here all: below 1 MiB); then nothing follows.
+    let (first, last) = batches(node);
+    for sequence in 100..120 {
+        let data = Bytes::from(vec![b'x'; 1_000]);
+        node.driver.propose(ProposalId { origin: 1, sequence }, data, "x").unwrap();
+    }
+    assert!(batches(node).0 <= first + 2, "held back while the state is behind");
+    let last = last.max(node.driver.status().handed);
+    node.driver.applied(last).unwrap();
+    assert_eq!(batches(node).0, 120, "and then the rest");
+}
+
+#[test]
+fn nonsense_from_peers_is_refused_and_harmless() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.elect("a");
+    let (a, b) = (id_of("a"), id_of("b"));
+    let term = group.node("a").driver.status().term;
+    let message = |kind, from, to, change: &dyn Fn(&mut Message)| {
+        let mut message = Message::default();
+        message.set_msg_type(kind);
+        message.from = from;
+        message.to = to;
+        message.term = term;
+        change(&mut message);
+        PeerMessage(message)
+    };
+    let nothing: &dyn Fn(&mut Message) = &|_| {};
+    for (name, to, message) in [
+        ("a proposal", a, message(MessageType::MsgPropose, b, a, nothing)),
+        ("for another", a, message(MessageType::MsgHeartbeat, b, 77, nothing)),
+        ("heartbeat beyond the log", b, message(MessageType::MsgHeartbeat, a, b, &|m| m.commit = 1_000)),
+        ("ack beyond the log", a, message(MessageType::MsgAppendResponse, b, a, &|m| m.index = 1_000)),
+        ("ack from a stranger", a, message(MessageType::MsgAppendResponse, 77, a, nothing)),
+        ("hand over from a follower", b, message(MessageType::MsgTimeoutNow, id_of("c"), b, nothing)),
+        ("hand over forwarded", b, message(MessageType::MsgTransferLeader, a, b, nothing)),
+        ("read at a follower", b, message(MessageType::MsgReadIndex, a, b, &|m| m.term = 0)),
+        ("snapshot without manifest", b, message(MessageType::MsgSnapshot, a, b, nothing)),
+        ("local message", b, message(MessageType::MsgHup, a, b, nothing)),
+    ] {
+        let node = group.nodes.get_mut(&to).unwrap();
+        assert!(node.driver.step(message, 0).unwrap().is_err(), "{name}");
+    }
+    group.propose("a", "fine").unwrap();
+    group.settle();
+    assert_eq!(group.data("b"), ["fine"]);
+}
+
+#[test]
+fn sizes_are_limited() {
+    let mut group = Group::of(&["a"]);
+    group.settle();
+    let id = ProposalId { origin: 1, sequence: 1 };
+    let driver = &mut group.node("a").driver;
+    assert_eq!(driver.propose(id, Bytes::new(), "x"), Err((ProposeError::Size(0), "x")));
+    let large = Bytes::from(vec![0; MAX_PROPOSAL + 1]);
+    assert_eq!(driver.propose(id, large, "x"), Err((ProposeError::Size(MAX_PROPOSAL + 1), "x")));
+    let half = Bytes::from(vec![0; MAX_PROPOSAL]);
+    let taken = (0..6).take_while(|_| driver.propose(id, half.clone(), "x").is_ok()).count();
+    assert_eq!(taken, 4, "64 MiB may wait to be committed");
+    assert_eq!(driver.propose(id, half, "x"), Err((ProposeError::Busy, "x")));
+}
