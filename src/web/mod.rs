@@ -68,15 +68,12 @@ pub mod settings;
 pub mod snapshot;
 pub mod status;
 pub mod stream;
-pub mod txn;
-pub mod ui;
-
-#[cfg(test)]
-mod agent_tests;
 #[cfg(test)]
 pub mod testing;
 #[cfg(test)]
 mod tests;
+pub mod txn;
+pub mod ui;
 
 pub use blocking::MetaStyle;
 pub use error::WebError;

@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use parking_lot::Mutex;
 use serde_json::json;
 
-use super::event::EventHandles;
-use super::testing::TestServer;
+use super::super::event::EventHandles;
+use super::super::testing::TestServer;
 use crate::actors::local_state::LocalState;
 use crate::endpoints::EndpointError;
 use crate::endpoints::agent::{Agent, AgentControl, AgentFacts, AgentPorts, LocalAgent, LoneMember};
