@@ -43,8 +43,8 @@ impl Checks {
 
     fn index_of(&self, view: &View) -> u64 {
         match &self.of {
-            // Consul has two ways to this list, and each its own idea of the index.
-            ChecksOf::Service(name) if !self.node_meta.is_empty() => view.service_checks_index(name),
+            ChecksOf::Service(name) if !self.node_meta.is_empty() => view.service_checks_by_meta_index(name),
+            ChecksOf::Service(_) => view.service_checks_index(),
             _ => view.indexes.checks,
         }
     }
