@@ -1,5 +1,7 @@
 //! Handlers through a real listener: what all endpoints share, and the families of this room.
 
+mod agent;
+
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
