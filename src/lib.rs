@@ -1,4 +1,5 @@
 //! Tribune: a service mesh control plane that a Consul user can drop in.
 
 pub mod endpoints;
+pub mod settings;
 pub mod state;
