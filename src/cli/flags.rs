@@ -94,9 +94,7 @@ impl Flag {
         };
         match self.kind {
             Kind::Switch => parse_bool(value).is_none().then(|| "parse error".to_owned()),
-            Kind::Bool => parse_bool(value)
-                .is_none()
-                .then(|| format!("strconv.ParseBool: parsing {}: invalid syntax", gotext::quote(value))),
+            Kind::Bool => parse_bool(value).is_none().then(|| bool_error(value)),
             Kind::Text | Kind::List => None,
             Kind::Uint => parse_uint(value).err().map(plain),
             Kind::Int => parse_int(value).err().map(plain),
@@ -180,6 +178,11 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
         "0" | "f" | "F" | "false" | "FALSE" | "False" => Some(false),
         _ => None,
     }
+}
+
+/// Go's complaint about a text that is no boolean.
+pub(super) fn bool_error(text: &str) -> String {
+    format!("strconv.ParseBool: parsing {}: invalid syntax", gotext::quote(text))
 }
 
 /// A number as in Go source: decimal, `0x`, `0o` or `0`, `0b`.

@@ -4,7 +4,7 @@ use std::ffi::OsString;
 
 use super::{
     Command, catalog, event, force_leave, info, join, keygen, kv, leave, maint, members, monitor, operator,
-    reload, rtt, snapshot, validate, version,
+    reload, rtt, snapshot, validate, version, watch,
 };
 
 /// Commands that are built, but `agent`.
@@ -37,6 +37,7 @@ static COMMANDS: &[&Command] = &[
     &snapshot::save::COMMAND,
     &validate::COMMAND,
     &version::COMMAND,
+    &watch::COMMAND,
 ];
 
 /// Words that only hold subcommands.
@@ -96,7 +97,6 @@ static OTHERS: &[(&str, &str)] = &[
     ("logout", "Gives a token from login back"),
     ("services", "Registers services with the agent"),
     ("tls", "Makes certificates"),
-    ("watch", "Waits for changes and runs a command"),
 ];
 
 /// A command, a group, or a name known from Consul.

@@ -200,7 +200,7 @@ fn kv_get() {
     let first = "CreateIndex      15\nFlags            0\nKey              a/1\nLockIndex        0\n\
                  ModifyIndex      16\nSession          -\nValue            1\n";
     let second = "CreateIndex      17\nFlags            5\nKey              a/b\nLockIndex        1\n\
-                  ModifyIndex      17\nSession          s-1\nValue            \n";
+                  ModifyIndex      17\nSession          s-1\nValue\n";
     let cases: &[(&[&str], u8, &str, &str)] = &[
         (&["a/1"], 0, "1\n", ""),
         (&["/a/1"], 0, "1\n", ""),

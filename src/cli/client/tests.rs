@@ -1,6 +1,9 @@
 use super::*;
 use crate::cli::testing::{Server, run};
 
+type Words<'a> = &'a [&'a str];
+type Env<'a> = &'a [(&'a str, &'a str)];
+
 fn get_value(server: &Server, words: &[&str], env: &[(&str, &str)]) -> crate::cli::testing::Seen {
     let all: Vec<&str> = ["kv", "get"].into_iter().chain(words.iter().copied()).chain(["a"]).collect();
     let outcome = server.run_with(&all, env, b"");
@@ -35,7 +38,7 @@ fn token_files_win_over_tokens() {
     std::fs::write(&empty, "\n").unwrap();
     let (full, empty) = (full.display().to_string(), empty.display().to_string());
     let server = server();
-    let cases: &[(&[&str], &[(&str, &str)], Option<&str>)] = &[
+    let cases: &[(Words<'_>, Env<'_>, Option<&str>)] = &[
         (&["-token=x", "-token-file", &full], &[], Some("tok")),
         (&["-token=x"], &[("CONSUL_HTTP_TOKEN_FILE", &full)], Some("tok")),
         (&["-token-file", &empty], &[("CONSUL_HTTP_TOKEN", "e")], Some("e")),
@@ -92,7 +95,7 @@ fn failures_name_the_request() {
         }
     });
     let plain = server().address.to_string();
-    let cases: &[(String, &[(&str, &str)], String)] = &[
+    let cases: &[(String, Env<'_>, String)] = &[
         (
             free.to_string(),
             &[],

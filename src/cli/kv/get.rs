@@ -81,8 +81,12 @@ fn print(found: &[KvPair], invocation: &Invocation, recurse: bool, io: &mut Io) 
             if number > 0 {
                 io.out("");
             }
-            detail(pair, io);
-        } else if recurse {
+            // Consul trims the record as a whole, value included.
+            let record = [detail(pair).as_bytes(), &value].concat();
+            io.out_bytes(record.trim_ascii());
+            continue;
+        }
+        if recurse {
             // Values may be any bytes, so name and value are written, not formatted.
             let _ = write!(io.stdout, "{}:", pair.key);
         }
@@ -91,8 +95,8 @@ fn print(found: &[KvPair], invocation: &Invocation, recurse: bool, io: &mut Io) 
     Ok(())
 }
 
-/// Everything about an entry but its value, whose name it leaves waiting at the end.
-fn detail(pair: &KvPair, io: &mut Io) {
+/// Everything about an entry but its value, whose name waits at the end.
+fn detail(pair: &KvPair) -> String {
     let session = if pair.session.is_empty() { "-" } else { &pair.session };
     let lines = [
         ("CreateIndex", pair.create_index.to_string()),
@@ -103,5 +107,5 @@ fn detail(pair: &KvPair, io: &mut Io) {
         ("Session", session.to_owned()),
         ("Value", String::new()),
     ];
-    let _ = write!(io.stdout, "{}", columns::pairs(&lines));
+    columns::pairs(&lines)
 }

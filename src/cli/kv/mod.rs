@@ -96,13 +96,8 @@ fn data(argument: &OsStr, io: &mut Io) -> Result<Vec<u8>, Failure> {
     match bytes.strip_prefix(b"@") {
         Some(name) => {
             let name = OsStr::from_bytes(name);
-            std::fs::read(name).map_err(|error| {
-                let name = name.to_string_lossy();
-                Failure::Text(format!(
-                    "Error! Failed to read file: open {name}: {}",
-                    gotext::os_error(&error)
-                ))
-            })
+            gotext::read_file(name.as_ref())
+                .map_err(|error| Failure::Text(format!("Error! Failed to read file: {error}")))
         }
         None => Ok(bytes.to_vec()),
     }
