@@ -81,9 +81,13 @@ fn print(found: &[KvPair], invocation: &Invocation, recurse: bool, io: &mut Io) 
             if number > 0 {
                 io.out("");
             }
-            // Consul trims the record as a whole, value included.
-            let record = [detail(pair).as_bytes(), &value].concat();
-            io.out_bytes(record.trim_ascii());
+            let mut record = detail(pair).into_bytes();
+            if value.is_empty() {
+                // Consul does not pad a name that nothing follows at the end of its table.
+                record.truncate(record.trim_ascii_end().len());
+            }
+            record.extend_from_slice(&value);
+            io.out_bytes(&record);
             continue;
         }
         if recurse {
