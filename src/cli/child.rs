@@ -3,7 +3,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io;
 use std::os::unix::process::ExitStatusExt as _;
-use std::process::{Command, ExitStatus};
+use std::process::{Child, Command, ExitStatus};
 
 use super::{Environment, gotext};
 
@@ -20,6 +20,15 @@ pub(super) fn command(words: &[OsString], shell: bool, env: &Environment) -> Com
     };
     command.env_clear().envs(env.iter());
     command
+}
+
+/// Asks a running command to end.
+pub(super) fn terminate(running: &Child) {
+    let pid = i32::try_from(running.id()).ok().and_then(rustix::process::Pid::from_raw);
+    if let Some(pid) = pid {
+        // It may have ended just now.
+        let _ = rustix::process::kill_process(pid, rustix::process::Signal::TERM);
+    }
 }
 
 /// Go's text for a command that could not be started.

@@ -26,6 +26,7 @@ mod join;
 mod keygen;
 mod kv;
 mod leave;
+mod lock;
 mod maint;
 mod members;
 mod monitor;

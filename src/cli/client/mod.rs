@@ -392,4 +392,4 @@ fn env_bool(io: &mut Io, name: &str, default: bool) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -149,3 +149,8 @@ fn error_bodies_are_shown_as_they_came() {
     let status = ClientError::Status { code: 500, body: "two\nlines\n".to_owned() };
     assert_eq!(status.to_string(), "Unexpected response code: 500 (two\nlines\n)");
 }
+
+/// A client of nobody, for tests of what needs no answer.
+pub(in crate::cli) fn unreachable_client() -> Client {
+    Client::new(Options { address: "127.0.0.1:1".to_owned(), ..Options::default() }).unwrap()
+}

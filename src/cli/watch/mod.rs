@@ -32,7 +32,11 @@ pub(super) const COMMAND: Command = Command {
         Flag::new("passingonly", Kind::Text, "true: only instances whose checks all pass, for type service."),
         Flag::new("prefix", Kind::Text, "Prefix to watch, for type keyprefix."),
         Flag::new("service", Kind::Text, "Service to watch, for type service; filters type checks."),
-        Flag::new("shell", Kind::Bool, "Run the command by the shell ($SHELL, else /bin/sh). Default: true."),
+        Flag::new(
+            "shell",
+            Kind::SwitchOff,
+            "Run the command by the shell ($SHELL, else /bin/sh). Default: true.",
+        ),
         Flag::new("state", Kind::Text, "State of the checks to watch, for type checks. Default: any."),
         Flag::new("tag", Kind::List, "Tag the instances must have, for type service. May be repeated."),
         Flag::new("type", Kind::Text, "key, keyprefix, services, nodes, service, checks or event."),
@@ -212,8 +216,7 @@ fn wait(signals: &Receiver<Signal>, pause: Duration) -> bool {
 fn handle(invocation: &Invocation, sight: &Sight, io: &mut Io) -> CommandResult {
     io.flush();
     let failed = |why: &str| Failure::Text(format!("Error executing handler: {why}"));
-    let mut command =
-        child::command(invocation.arguments(), invocation.given_bool("shell").unwrap_or(true), &io.env);
+    let mut command = child::command(invocation.arguments(), !invocation.is_switched_off("shell"), &io.env);
     command.env("CONSUL_INDEX", sight.index.to_string()).stdin(Stdio::piped());
     let mut running = command.spawn().map_err(|error| {
         Failure::Text(format!("Error starting handler: {}", child::start_error(&command, &error)))

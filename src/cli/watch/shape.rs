@@ -18,6 +18,7 @@ pub(super) struct ServiceEntry {
     checks: Option<Vec<HealthCheck>>,
 }
 
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 #[derive(Debug, Default, Deserialize, Serialize)]
 #[serde(rename_all = "PascalCase", default)]
 struct Service {
