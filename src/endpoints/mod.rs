@@ -23,6 +23,8 @@ pub mod session;
 pub mod status;
 #[cfg(test)]
 pub mod testing;
+#[cfg(test)]
+mod wake_tests;
 
 use std::sync::Arc;
 use std::time::Duration;
