@@ -1,6 +1,10 @@
 //! Tribune: a service mesh control plane that a Consul user can drop in.
 
+pub mod actors;
+pub mod agent;
+pub mod cli;
 pub mod endpoints;
 pub mod raft;
+pub mod settings;
 pub mod state;
 pub mod web;

@@ -12,6 +12,7 @@ use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, 
 use tracing::{info, warn};
 
 use super::session_manager::LeadershipChanged;
+use super::supervision::AliveToken;
 use crate::endpoints::{EndpointError, Proposer};
 use crate::state::command::Register;
 use crate::state::record::{Check, Node, Service, StringMap};
@@ -60,6 +61,7 @@ pub struct Leader {
     next: Option<SpawnHandle>,
     /// (when, state index then), oldest first.
     ages: VecDeque<(Instant, u64)>,
+    _alive: AliveToken,
 }
 
 impl Leader {
@@ -70,8 +72,10 @@ impl Leader {
         proposer: Arc<dyn Proposer>,
         members: Arc<dyn LivingMembers>,
         leads: bool,
+        alive: AliveToken,
     ) -> Self {
-        Self { datacenter, state, proposer, members, leads, next: None, ages: VecDeque::new() }
+        let ages = VecDeque::new();
+        Self { datacenter, state, proposer, members, leads, next: None, ages, _alive: alive }
     }
 
     /// Compares the members with the catalog and proposes what differs.
@@ -123,7 +127,8 @@ impl Leader {
         if self.ages.back().is_none_or(|(_, index)| *index != view.index) {
             self.ages.push_back((now, view.index));
         }
-        let Some(up_to) = up_to.filter(|_| view.indexes.tombstones > 0 || !view.lock_delays.is_empty()) else {
+        let Some(up_to) = up_to.filter(|_| view.indexes.tombstones > 0 || !view.lock_delays.is_empty())
+        else {
             return;
         };
         let proposer = Arc::clone(&self.proposer);
@@ -167,11 +172,13 @@ fn registration(member: &Member, datacenter: &str, view: &crate::state::View) ->
     if let Some(entry) = known {
         let same_node = entry.node.id == node.id && entry.node.address == node.address;
         let same_service = service.as_ref().is_none_or(|wanted| {
-            entry.services.get(CONSUL_SERVICE).is_some_and(|service| {
-                service.port == wanted.port && service.meta == wanted.meta
-            })
+            entry
+                .services
+                .get(CONSUL_SERVICE)
+                .is_some_and(|service| service.port == wanted.port && service.meta == wanted.meta)
         });
-        let healthy = entry.checks.get(&*SERF_HEALTH.to_lowercase()).is_some_and(|check| check.status == "passing");
+        let healthy =
+            entry.checks.get(&*SERF_HEALTH.to_lowercase()).is_some_and(|check| check.status == "passing");
         if same_node && same_service && healthy {
             return None;
         }

@@ -12,12 +12,13 @@ use std::collections::{BinaryHeap, HashMap};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
-use actix::{Actor, ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
+use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, Message, SpawnHandle, WrapFuture};
 use tracing::{debug, warn};
 
 use super::kv_store::StateChanged;
+use super::supervision::AliveToken;
 use crate::endpoints::Proposer;
-use crate::settings::duration;
+use crate::endpoints::decode::duration;
 use crate::state::record::Session;
 use crate::state::{Command, Event, StateReader};
 
@@ -41,11 +42,6 @@ pub struct LeadershipChanged {
     /// It leads.
     pub leads: bool,
 }
-
-/// Stops the manager.
-#[derive(Debug, Message)]
-#[rtype(result = "()")]
-pub struct Stop;
 
 /// The deadlines, apart from the actor so that they can be tested without a clock.
 #[derive(Debug, Default)]
@@ -112,12 +108,13 @@ pub struct SessionManager {
     deadlines: Deadlines,
     leads: bool,
     timer: Option<(Instant, SpawnHandle)>,
+    _alive: AliveToken,
 }
 
 impl SessionManager {
     /// A manager that starts its clocks at once if this server leads.
-    pub fn new(state: StateReader, proposer: Arc<dyn Proposer>, leads: bool) -> Self {
-        Self { state, proposer, deadlines: Deadlines::default(), leads, timer: None }
+    pub fn new(state: StateReader, proposer: Arc<dyn Proposer>, leads: bool, alive: AliveToken) -> Self {
+        Self { state, proposer, deadlines: Deadlines::default(), leads, timer: None, _alive: alive }
     }
 
     /// Gives every session its full time.
@@ -133,13 +130,11 @@ impl SessionManager {
     }
 
     fn watch(&mut self, session: &Session, now: Instant) {
-        let Ok(ttl) = duration::parse(&session.ttl).and_then(|ttl| {
-            u64::try_from(ttl.as_nanos()).map_err(|_| duration::DurationError::OutOfRange)
-        }) else {
-            return;
-        };
-        if ttl > 0 {
-            self.deadlines.set(session.id.clone(), now, Duration::from_nanos(ttl).saturating_mul(TTL_MULTIPLIER));
+        // Endpoints have checked it; one that cannot be read has no clock.
+        let ttl = duration::parse(&session.ttl).ok().and_then(|ttl| u64::try_from(ttl).ok());
+        if let Some(ttl) = ttl.filter(|ttl| *ttl > 0) {
+            let time = Duration::from_nanos(ttl).saturating_mul(TTL_MULTIPLIER);
+            self.deadlines.set(session.id.clone(), now, time);
         }
     }
 
@@ -232,14 +227,6 @@ impl Handler<LeadershipChanged> for SessionManager {
             self.restart_clocks();
             self.arm(context);
         }
-    }
-}
-
-impl Handler<Stop> for SessionManager {
-    type Result = ();
-
-    fn handle(&mut self, _: Stop, context: &mut Self::Context) {
-        context.stop();
     }
 }
 

@@ -22,7 +22,7 @@ const NODE_ID_FILE: &str = "node-id";
 #[derive(Debug, thiserror::Error)]
 pub enum DataDirError {
     /// Another agent runs on it.
-    #[error("data_dir {} is in use by another process{}; stop it or choose another data_dir", path.display(), owner(pid))]
+    #[error("data_dir {} is in use by another process{}; stop it or choose another data_dir", path.display(), owner(*pid))]
     InUse {
         /// The directory.
         path: PathBuf,
@@ -40,7 +40,9 @@ pub enum DataDirError {
         source: io::Error,
     },
     /// The node id is not a UUID.
-    #[error("node id {id:?} in {place} is not a UUID (expected 36 characters such as \"adf4238a-882b-9ddc-4a9d-5b6758e4159e\")")]
+    #[error(
+        "node id {id:?} in {place} is not a UUID (expected 36 characters such as \"adf4238a-882b-9ddc-4a9d-5b6758e4159e\")"
+    )]
     NodeId {
         /// What was found.
         id: String,
@@ -49,7 +51,7 @@ pub enum DataDirError {
     },
 }
 
-fn owner(pid: &Option<u32>) -> String {
+fn owner(pid: Option<u32>) -> String {
     pid.map(|pid| format!(" (process {pid})")).unwrap_or_default()
 }
 
@@ -109,8 +111,11 @@ impl DataDir {
             None => kept.unwrap_or_else(Uuid::new_v4),
         };
         if kept != Some(id) {
-            write_whole(&path, id.to_string().as_bytes())
-                .map_err(|source| DataDirError::Io { doing: "write", path, source })?;
+            write_whole(&path, id.to_string().as_bytes()).map_err(|source| DataDirError::Io {
+                doing: "write",
+                path,
+                source,
+            })?;
         }
         Ok(id)
     }
@@ -135,8 +140,7 @@ pub fn parse_node_id(text: &str, place: &str) -> Result<Uuid, DataDirError> {
 /// The system's answer; the old content is then still there.
 pub fn write_whole(path: &Path, content: &[u8]) -> io::Result<()> {
     let temporary = path.with_extension("tmp");
-    let mut file =
-        OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
+    let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o600).open(&temporary)?;
     file.write_all(content)?;
     file.sync_all()?;
     fs::rename(&temporary, path)?;

@@ -13,6 +13,7 @@ pub mod decode;
 pub mod event;
 pub mod filter;
 pub mod health;
+pub mod host;
 pub mod kv;
 pub mod near;
 pub mod operator;
@@ -25,6 +26,7 @@ pub mod status;
 pub mod testing;
 #[cfg(test)]
 mod wake_tests;
+pub mod txn;
 
 use std::sync::Arc;
 use std::time::Duration;

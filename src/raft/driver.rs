@@ -75,6 +75,8 @@ pub struct Status {
     pub handed: u64,
     /// Last index reported applied.
     pub applied: u64,
+    /// A snapshot is being installed into the state; until then the state is older than the log.
+    pub installing: bool,
     /// Members.
     pub membership: Membership,
     /// Proposals that wait for their entry.
@@ -440,6 +442,7 @@ impl<L: LogStore, W> Driver<L, W> {
             commit: raft.raft_log.committed,
             handed: self.handed,
             applied: self.applied,
+            installing: self.installing.is_some(),
             membership: self.membership.clone(),
             waiting_proposals: self.pending.len(),
             waiting_reads: self.reads.len(),
@@ -454,7 +457,9 @@ impl<L: LogStore, W> Driver<L, W> {
 
     /// Whether this node leads and has applied everything committed before it did.
     pub fn is_ready(&self) -> bool {
-        self.is_leader() && self.node.raft.apply_to_current_term()
+        // With a snapshot on its way into the state, raft's applied index is ahead of the state's.
+        let raft = &self.node.raft;
+        self.is_leader() && self.applied >= raft.raft_log.applied() && raft.apply_to_current_term()
     }
 
     /// Host's time in ms by which a quorum had answered this leader; `u64::MAX` if it is the quorum.
@@ -469,6 +474,28 @@ impl<L: LogStore, W> Driver<L, W> {
         let context = raft::GetEntriesContext::empty(false);
         let entries = store.entries(low, high, None, context).unwrap_or_default();
         entries.into_iter().map(|entry| (entry.index, entry.term, entry.data)).collect()
+    }
+
+    /// Raft ID of the leader.
+    pub fn leader_id(&self) -> Option<u64> {
+        self.leader()
+    }
+
+    /// Nobody waits for a proposal, and all that was handed out is applied.
+    pub fn is_idle(&self) -> bool {
+        self.pending.len() == 0 && self.applied >= self.handed
+    }
+
+    /// The other voter that has most of the log, if this node leads and one is alive.
+    pub fn successor(&self) -> Option<u64> {
+        if !self.is_leader() {
+            return None;
+        }
+        let progress = self.node.raft.prs().iter();
+        let others = progress.filter(|(id, progress)| {
+            **id != self.config.id && progress.recent_active && self.membership.is_voter(**id)
+        });
+        others.max_by_key(|(id, progress)| (progress.matched, **id)).map(|(id, _)| *id)
     }
 
     fn is_leader(&self) -> bool {

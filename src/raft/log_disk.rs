@@ -139,6 +139,11 @@ impl std::fmt::Debug for LogPurger {
 }
 
 impl LogPurger {
+    /// Whether there is enough to look at. Cheap.
+    pub fn is_due(&self) -> bool {
+        self.engine.get_used_size() as u64 >= PURGE_ABOVE.0
+    }
+
     /// One round. True if old files cannot go because entries in them were not compacted: the state
     /// should be flushed and the log compacted soon.
     ///

@@ -153,9 +153,12 @@ impl LogFile {
 
 /// Whether an unreadable tail can be one interrupted write: every write was synced before the next.
 fn check_torn(tail: &[u8]) -> Result<(), &'static str> {
-    let Some((header, _)) = tail.split_first_chunk::<BATCH_HEADER>() else { return Ok(()) };
+    let Some((header, body)) = tail.split_first_chunk::<BATCH_HEADER>() else { return Ok(()) };
     if header.iter().all(|byte| *byte == 0) {
         return Ok(()); // reserved and never written, or its first block never reached the disk
+    }
+    if body.iter().all(|byte| *byte == 0) {
+        return Ok(()); // the first block ended within the header, and no later one reached the disk
     }
     let number = |half: &[u8]| half.try_into().map_or(u64::MAX, u64::from_be_bytes);
     let (first, second) = header.split_at(8);
@@ -242,6 +245,7 @@ mod tests {
             ("half a header", vec![0, 0, 9], true),
             ("reserved space", vec![0; 100], true),
             ("header block lost", [vec![0; 64], vec![7; 9]].concat(), true),
+            ("torn header, reserved space", [&torn[..7], &[0; 64]].concat(), true),
             ("torn body", torn.clone(), true),
             ("torn body, reserved space", [torn, vec![0; 64]].concat(), true),
             ("damaged last", damaged.clone(), true),

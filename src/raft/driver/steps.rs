@@ -125,6 +125,12 @@ impl<L: LogStore, W> Driver<L, W> {
         let number = self.unreported.take();
         if let Some(number) = number {
             self.node.on_persist_ready(number);
+            // To raft a durable snapshot is applied: the entries it stands for are gone, and it looks
+            // through what is not applied before it stands for election.
+            let truncated = self.node.store().truncated().index;
+            if self.node.raft.raft_log.applied() < truncated {
+                self.node.advance_apply_to(truncated);
+            }
         }
         self.hold_apply = false;
         self.held.drain(..).for_each(emit);

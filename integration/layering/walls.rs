@@ -1,0 +1,146 @@
+//! What each room may name. Changing this table changes the architecture: change ARCHITECTURE.md too.
+
+/// A room and its walls.
+#[derive(Debug)]
+pub struct Room {
+    /// Directory or file under `src/`, without `.rs`.
+    pub name: &'static str,
+    /// No sockets, clocks, tasks or chance: can be simulated.
+    pub core: bool,
+    /// Rooms it may name; `*` is all of them.
+    pub rooms: &'static [&'static str],
+    /// Crates it may name, besides [`EVERYWHERE`]; `*` is all that nobody owns.
+    pub crates: &'static [&'static str],
+}
+
+/// Crates that are as good as the standard library.
+pub const EVERYWHERE: &[&str] =
+    &["thiserror", "bytes", "tracing", "serde", "serde_bytes", "smallvec", "memchr", "itoa"];
+
+/// Crates with one home, as paths under `src/`. Who else needs one of them asks its home.
+pub const OWNED: &[(&str, &[&str])] = &[
+    ("rocksdb", &["state/store_disk.rs"]),
+    ("raft_engine", &["raft/log_disk.rs"]),
+    ("hickory_server", &["dns/"]),
+    ("clap", &["cli/", "settings/", "main.rs"]),
+    ("mimalloc", &["main.rs"]),
+    ("ureq", &["cli/"]),
+];
+
+/// Crates that one file of a room may name although the room may not.
+pub const PERMITS: &[(&str, &str)] = &[
+    // Preallocates log files.
+    ("raft/log_files.rs", "rustix"),
+];
+
+/// Tails of paths that no core may name, with what is wrong with them.
+pub const NEVER_IN_CORES: &[(&str, &str)] = &[
+    ("Instant::now", "reads the clock: time is an argument"),
+    ("SystemTime::now", "reads the clock: time is an argument"),
+    ("Instant::elapsed", "reads the clock: time is an argument"),
+    ("rand::rng", "is chance: randomness is an argument"),
+    ("rand::random", "is chance: randomness is an argument"),
+    ("thread_rng", "is chance: randomness is an argument"),
+    ("ThreadRng", "is chance: randomness is an argument"),
+    ("OsRng", "is chance: randomness is an argument"),
+    ("Uuid::new_v4", "is chance: ids are arguments"),
+    ("UdpSocket", "opens sockets"),
+    ("TcpStream", "opens sockets"),
+    ("TcpListener", "opens sockets"),
+    ("UnixStream", "opens sockets"),
+    ("thread::spawn", "starts threads"),
+    ("thread::sleep", "sleeps"),
+    ("process::exit", "ends the process"),
+    ("process::abort", "ends the process"),
+];
+
+/// All rooms.
+pub const ROOMS: &[Room] = &[
+    Room { name: "gossip", core: true, rooms: &[], crates: &["rmp_serde", "rand", "rand_chacha"] },
+    Room {
+        name: "raft",
+        core: true,
+        rooms: &[],
+        crates: &["raft", "slog", "protobuf", "rmp_serde", "rand", "rand_chacha", "parking_lot", "sha2"],
+    },
+    Room {
+        name: "state",
+        core: true,
+        rooms: &[],
+        crates: &[
+            "rmp_serde",
+            "imbl",
+            "arc_swap",
+            "parking_lot",
+            "futures",
+            "flate2",
+            "tar",
+            "sha2",
+            "serde_json",
+            "base64",
+        ],
+    },
+    Room { name: "health", core: false, rooms: &[], crates: &["tokio", "futures"] },
+    Room { name: "rpc", core: false, rooms: &["state"], crates: &["tokio", "futures", "rmp_serde"] },
+    Room {
+        name: "endpoints",
+        core: false,
+        rooms: &["state"],
+        crates: &[
+            "futures",
+            "serde_json",
+            "base64",
+            "regex",
+            "uuid",
+            "rand",
+            "strsim",
+            "tokio",
+            "imbl",
+            "parking_lot",
+            "arc_swap",
+        ],
+    },
+    Room {
+        name: "web",
+        core: false,
+        rooms: &["endpoints", "state"],
+        crates: &[
+            "actix_http",
+            "regex",
+            "rand",
+            "actix_web",
+            "actix_rt",
+            "actix_server",
+            "futures",
+            "serde_json",
+            "tokio",
+            "flate2",
+            "base64",
+            "parking_lot",
+            "arc_swap",
+            "socket2",
+            "libc",
+            "rustix",
+        ],
+    },
+    Room { name: "dns", core: false, rooms: &["endpoints", "state"], crates: &["tokio", "futures"] },
+    Room { name: "settings", core: false, rooms: &[], crates: &["*"] },
+    Room { name: "cli", core: false, rooms: &["settings", "agent"], crates: &["*"] },
+    Room {
+        name: "actors",
+        core: false,
+        rooms: &["gossip", "raft", "state", "health", "rpc", "endpoints", "dns", "settings"],
+        crates: &["*"],
+    },
+    Room { name: "telemetry", core: false, rooms: &["settings"], crates: &["*"] },
+    Room { name: "agent", core: false, rooms: &["*"], crates: &["*"] },
+    Room { name: "lib", core: false, rooms: &["*"], crates: &[] },
+    Room { name: "main", core: false, rooms: &["*"], crates: &["*"] },
+];
+
+/// The room a source file is in, by its path under `src/`.
+pub fn room_of(file: &str) -> Option<&'static Room> {
+    let first = file.split('/').next()?;
+    let name = first.strip_suffix(".rs").unwrap_or(first);
+    ROOMS.iter().find(|room| room.name == name)
+}

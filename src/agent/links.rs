@@ -1,0 +1,130 @@
+//! Small adapters between what the endpoints ask for and the actors that answer it.
+
+use std::sync::{Arc, OnceLock};
+
+use actix::{Actor, Handler, Message};
+use futures::future::BoxFuture;
+use tokio::sync::mpsc;
+
+use crate::actors::leader::{LivingMembers, Member, server_meta};
+use crate::actors::mailbox::Sender;
+use crate::actors::session_manager::{Renew, SessionManager};
+use crate::actors::supervision::Supervised;
+use crate::endpoints::agent::{AgentControl, AgentFacts};
+use crate::endpoints::{EndpointError, SessionTimers};
+use crate::state::archive::ArchiveReader;
+
+/// A supervised actor that is started later than those who hold this.
+pub struct LateBound<A: Actor> {
+    actor: Arc<OnceLock<Supervised<A>>>,
+}
+
+impl<A: Actor> Clone for LateBound<A> {
+    fn clone(&self) -> Self {
+        Self { actor: Arc::clone(&self.actor) }
+    }
+}
+
+impl<A: Actor> Default for LateBound<A> {
+    fn default() -> Self {
+        Self { actor: Arc::default() }
+    }
+}
+
+impl<A: Actor<Context = actix::Context<A>>> LateBound<A> {
+    /// Binds it; only the first time counts.
+    pub fn bind(&self, actor: Supervised<A>) {
+        // A second binding would be a mistake of the agent's; the first one stays.
+        let _ = self.actor.set(actor);
+    }
+
+    /// Sends, if the actor lives. One that is being restarted rebuilds what it missed.
+    pub fn send<M>(&self, message: M)
+    where
+        A: Handler<M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        if let Some(address) = self.actor.get().and_then(Supervised::address) {
+            address.do_send(message);
+        }
+    }
+
+    /// As a sender of one kind of message.
+    pub fn sender<M>(&self) -> Sender<M>
+    where
+        A: Handler<M>,
+        M: Message + Send + 'static,
+        M::Result: Send,
+    {
+        let late = self.clone();
+        Sender::new(move |message| late.send(message))
+    }
+}
+
+/// The session manager, as the endpoints know it.
+pub struct SessionClocks(pub LateBound<SessionManager>);
+
+impl SessionTimers for SessionClocks {
+    fn renew(&self, id: &str) -> BoxFuture<'_, Result<(), EndpointError>> {
+        self.0.send(Renew { id: id.into() });
+        Box::pin(std::future::ready(Ok(())))
+    }
+}
+
+/// Until there is gossip, the only living member is this agent.
+pub struct Alone(pub Arc<AgentFacts>);
+
+impl LivingMembers for Alone {
+    fn living(&self) -> Vec<Member> {
+        let facts = &self.0;
+        vec![Member {
+            id: facts.node_id.clone(),
+            name: facts.node_name.clone(),
+            address: facts.advertise_lan.clone(),
+            server: facts.server.then(|| (facts.ports.server, server_meta(&facts.version))),
+        }]
+    }
+}
+
+/// What the agent's main loop is asked to do.
+#[derive(Debug)]
+pub enum Request {
+    /// Leave the cluster and stop.
+    Leave,
+    /// Read the configuration again.
+    Reload(tokio::sync::oneshot::Sender<Result<(), EndpointError>>),
+}
+
+/// The switches of the agent, thrown through its main loop.
+pub struct Switches(pub mpsc::UnboundedSender<Request>);
+
+impl AgentControl for Switches {
+    fn reload(&self) -> BoxFuture<'_, Result<(), EndpointError>> {
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let sent = self.0.send(Request::Reload(reply));
+        Box::pin(async move {
+            sent.map_err(|_| stopping())?;
+            answer.await.map_err(|_| stopping())?
+        })
+    }
+
+    fn leave(&self) -> BoxFuture<'_, Result<(), EndpointError>> {
+        let sent = self.0.send(Request::Leave).map_err(|_| stopping());
+        Box::pin(std::future::ready(sent))
+    }
+}
+
+fn stopping() -> EndpointError {
+    EndpointError::Internal("the agent is stopping".into())
+}
+
+/// Restoring needs the log to carry a whole state; that is not built yet.
+pub struct NoRestore;
+
+impl crate::endpoints::operator::SnapshotRestore for NoRestore {
+    fn restore(&self, _: ArchiveReader<std::fs::File>) -> BoxFuture<'_, Result<(), EndpointError>> {
+        let text = "restoring a snapshot is not implemented by this version of tribune";
+        Box::pin(std::future::ready(Err(EndpointError::NotImplemented(text.into()))))
+    }
+}

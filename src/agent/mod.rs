@@ -1,0 +1,483 @@
+//! The agent: builds everything from the options, in order, and takes it down again.
+//!
+//! ```text
+//! data directory -> store -> state machine -> KvStoreActor -> RaftNodeActor
+//!                -> SessionManager, Leader, LocalState (supervised) -> HTTP
+//! ```
+//!
+//! The only place besides `actors/` that knows addresses. It owns the signals: SIGHUP reloads,
+//! SIGINT and SIGTERM stop. Going down runs the other way round, each step within a deadline:
+//! refuse new work and release parked queries, stop the soft actors, drain raft, make the state
+//! durable, end the threads.
+
+pub mod data_dir;
+mod links;
+pub mod options;
+mod proposer;
+mod signals;
+
+use std::fs;
+use std::io::Write as _;
+use std::path::Path;
+use std::process::ExitCode;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Actor;
+use tokio::sync::{mpsc, watch};
+use tracing::{error, info, warn};
+
+use crate::actors::kv_store::KvStore;
+use crate::actors::leader::Leader;
+use crate::actors::local_state::{LocalState, LocalStateActor, LocalStateLinks};
+use crate::actors::mailbox::Sender;
+use crate::actors::raft_node::{NoPeers, RaftNode, RaftOptions};
+use crate::actors::session_manager::{LeadershipChanged, SessionManager};
+use crate::actors::supervision::{ExitProcess, FailStop, RestartPolicy, supervise};
+use crate::endpoints::agent::{Agent, AgentFacts, LocalAgent, LoneMember};
+use crate::endpoints::event::{EventBus, Events, LoneBus};
+use crate::endpoints::operator::Operator;
+use crate::endpoints::{EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers};
+use crate::raft::{DriverConfig, LogDisk, Membership, MemoryLog, ServerRecord};
+use crate::state::store::{MemoryStore, WriteStore};
+use crate::state::store_disk::DiskStore;
+use crate::state::{StateError, StateMachine};
+use crate::web::{self, WebHandles};
+use data_dir::DataDir;
+use links::{Alone, LateBound, NoRestore, Request, SessionClocks, Switches};
+use options::AgentOptions;
+use proposer::LogProposer;
+use signals::{Caught, Signals};
+
+/// The Consul version whose behaviour this is; announced to clients and peers.
+pub const COMPATIBLE_VERSION: &str = "1.8.7";
+/// Length of a raft tick of a durable agent, per unit of `raft_multiplier`. An election takes 10 to
+/// 20 of them.
+const TICK: Duration = Duration::from_millis(20);
+/// Applied entries after which the state is made durable and the log may be cut.
+const CUT_AFTER: u64 = 16_384;
+/// Longest time going down may take.
+const STOP_LIMIT: Duration = Duration::from_secs(15);
+
+/// Why an agent could not be started.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The data directory.
+    #[error("{0}")]
+    DataDir(#[from] data_dir::DataDirError),
+    /// The state.
+    #[error("{0}")]
+    State(#[from] StateError),
+    /// The log.
+    #[error("{0}")]
+    Raft(#[from] crate::raft::RaftError),
+    /// The log's files.
+    #[error("{0}")]
+    Log(#[from] crate::raft::LogError),
+    /// The HTTP API.
+    #[error("{0}")]
+    Web(#[from] web::server::StartError),
+    /// Signals cannot be received, or the pid file cannot be written.
+    #[error("{doing}: {source}")]
+    System {
+        /// What was attempted.
+        doing: String,
+        /// The system's answer.
+        source: std::io::Error,
+    },
+    /// What is asked for is not built yet.
+    #[error("{0}")]
+    NotBuilt(String),
+}
+
+/// Applies a new configuration to the running agent; given by whoever read the first one.
+pub type Reload = Box<dyn FnMut() -> Result<(), String>>;
+
+/// Runs an agent until it is told to stop. The exit code is Consul's: 0 after leaving, 1 otherwise.
+pub fn run(options: AgentOptions, reload: Reload) -> ExitCode {
+    actix::System::new().block_on(async move {
+        let pid_file = options.pid_file.clone();
+        let outcome = match start(options) {
+            Ok(running) => {
+                info!(target: "agent", "Consul agent running!");
+                running.run(reload).await
+            }
+            Err(failure) => {
+                error!(target: "agent", error = %failure, "cannot start");
+                // Logs may go elsewhere; whoever started us must see the reason.
+                let _ = writeln!(std::io::stderr(), "==> {failure}");
+                ExitCode::FAILURE
+            }
+        };
+        if let Some(path) = pid_file {
+            // It may be gone already; there is nobody to tell.
+            let _ = fs::remove_file(path);
+        }
+        outcome
+    })
+}
+
+/// The two kinds of log and store behind one start.
+struct Server {
+    kv_store: KvStore,
+    raft: RaftNode,
+    state: crate::state::StateReader,
+}
+
+struct Running {
+    server: Server,
+    web: web::WebStopper,
+    signals: Signals,
+    requests: mpsc::UnboundedReceiver<Request>,
+    leave_on_terminate: bool,
+    skip_leave_on_interrupt: bool,
+    _data_dir: Option<DataDir>,
+}
+
+fn start_server(
+    options: &AgentOptions,
+    facts: &AgentFacts,
+    data_dir: Option<&DataDir>,
+    sessions: &LateBound<SessionManager>,
+    leadership: Sender<Arc<Leadership>>,
+) -> Result<Server, StartError> {
+    let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
+    let store: Box<dyn WriteStore> = match data_dir {
+        Some(directory) => {
+            let fatal = Arc::clone(&fail_stop);
+            Box::new(DiskStore::open(
+                &directory.join("state"),
+                Arc::new(move |error| fatal.fail_stop("state", &error.to_string())),
+            )?)
+        }
+        None => Box::new(MemoryStore::default()),
+    };
+    let machine = StateMachine::open(store)?;
+    let state = machine.reader();
+    let applied_index = machine.applied_index();
+    let kv_store = KvStore::start(
+        machine,
+        options.raft_snapshot_threshold.min(CUT_AFTER),
+        sessions.sender(),
+        Arc::clone(&fail_stop),
+    );
+    let me = ServerRecord {
+        node_id: facts.node_id.clone(),
+        name: facts.node_name.clone(),
+        address: options.server_address(),
+    };
+    let mut driver = DriverConfig::new(me.raft_id());
+    driver.bootstrap = options.bootstrap.then(|| Membership::founding([me.clone()]));
+    driver.trailing_entries = options.raft_trailing_logs;
+    let raft_options = RaftOptions {
+        me,
+        driver,
+        tick: TICK * options.raft_multiplier.max(1),
+        applied_index,
+        on_leadership: leadership,
+    };
+    let applier = kv_store.applier();
+    let raft = match data_dir {
+        Some(directory) => {
+            let log = LogDisk::open(&directory.join("raft"))?;
+            let purger = log.purger();
+            RaftNode::start(raft_options, log, Some(purger), applier, Box::new(NoPeers), fail_stop)?
+        }
+        None => RaftNode::start(raft_options, MemoryLog::new(), None, applier, Box::new(NoPeers), fail_stop)?,
+    };
+    Ok(Server { kv_store, raft, state })
+}
+
+fn start(options: AgentOptions) -> Result<Running, StartError> {
+    if !options.server {
+        let text = "client agents need gossip and server RPC, which this version of tribune does not have \
+                    yet; start it with -server or -dev";
+        return Err(StartError::NotBuilt(text.into()));
+    }
+    // Before anything else: a signal that comes while we start must not kill us half-way.
+    let signals = Signals::listen()
+        .map_err(|source| StartError::System { doing: "cannot listen for signals".into(), source })?;
+    let data_dir = options.data_dir.as_deref().filter(|_| !options.dev).map(DataDir::take).transpose()?;
+    let node_id = match &data_dir {
+        Some(directory) => directory.node_id(options.node_id.as_deref())?,
+        None => match &options.node_id {
+            Some(id) => data_dir::parse_node_id(id, "the configuration (node_id)")?,
+            None => uuid::Uuid::new_v4(),
+        },
+    };
+    if let Some(path) = &options.pid_file {
+        write_pid(path)?;
+    }
+    let facts = Arc::new(facts(&options, node_id.to_string()));
+    banner(&options, &facts);
+
+    let late_sessions = LateBound::<SessionManager>::default();
+    let late_leader = LateBound::<Leader>::default();
+    let (leadership, led) = watch::channel(Arc::new(Leadership::default()));
+    let published = leadership_sender(leadership, &late_sessions, &late_leader);
+    let server = start_server(&options, &facts, data_dir.as_ref(), &late_sessions, published)?;
+    let handle = server.raft.handle.clone();
+    let state = server.state.clone();
+    let leader: Arc<dyn LeaderRead> = Arc::new(handle.clone());
+    let proposer: Arc<dyn Proposer> =
+        Arc::new(LogProposer::new(handle.clone(), led, options.rpc_hold_timeout));
+
+    start_soft_actors(&facts, &state, &proposer, &leader, &late_sessions, &late_leader);
+    let local = Arc::new(LocalState::new(&facts));
+    start_local_state(&local, &state, &proposer, &leader);
+
+    let endpoints = Endpoints {
+        state,
+        proposer,
+        leader,
+        sessions: Arc::new(SessionClocks(late_sessions)) as Arc<dyn SessionTimers>,
+        settings: Arc::new(endpoint_settings(&options, &facts)),
+    };
+    let (requests, waiting) = mpsc::unbounded_channel();
+    let agent = Agent {
+        facts: Arc::clone(&facts),
+        members: Arc::new(LoneMember::new(&facts)),
+        local: Arc::clone(&local) as Arc<dyn LocalAgent>,
+        control: Arc::new(Switches(requests)),
+    };
+    let events = Arc::new(Events::new(facts.node_name.clone(), local as Arc<dyn LocalAgent>));
+    let bus: Arc<dyn EventBus> = Arc::new(LoneBus(Arc::clone(&events)));
+    let operator = Operator { raft: Arc::new(handle), restore: Arc::new(NoRestore) };
+    let handles = WebHandles::new(endpoints)
+        .with(Arc::new(agent))
+        .with(events)
+        .with(Arc::new(bus))
+        .with(Arc::new(operator));
+    let started = web::start(options.web.clone(), handles, web::routes())?;
+    for address in &started.addresses {
+        info!(target: "agent", address = %address, network = "tcp", "Started HTTP server");
+    }
+    actix_rt::spawn(started.server);
+    Ok(Running {
+        server,
+        web: started.stopper,
+        signals,
+        requests: waiting,
+        leave_on_terminate: options.leave_on_terminate,
+        skip_leave_on_interrupt: options.skip_leave_on_interrupt,
+        _data_dir: data_dir,
+    })
+}
+
+/// Spreads what raft publishes to those who wait for a leader and to those who act when we lead.
+fn leadership_sender(
+    leadership: watch::Sender<Arc<Leadership>>,
+    sessions: &LateBound<SessionManager>,
+    leader: &LateBound<Leader>,
+) -> Sender<Arc<Leadership>> {
+    let (sessions, leader) = (sessions.clone(), leader.clone());
+    Sender::new(move |news: Arc<Leadership>| {
+        let changed = LeadershipChanged { leads: news.is_leader };
+        leadership.send_replace(news);
+        sessions.send(changed);
+        leader.send(changed);
+    })
+}
+
+/// Starts the actors that hold nothing durable; each is made anew when it dies.
+fn start_soft_actors(
+    facts: &Arc<AgentFacts>,
+    state: &crate::state::StateReader,
+    proposer: &Arc<dyn Proposer>,
+    leader: &Arc<dyn LeaderRead>,
+    late_sessions: &LateBound<SessionManager>,
+    late_leader: &LateBound<Leader>,
+) {
+    let here = actix_rt::Arbiter::current();
+    let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
+    let (reader, way_in, led) = (state.clone(), Arc::clone(proposer), Arc::clone(leader));
+    late_sessions.bind(supervise(
+        "session manager",
+        &here,
+        RestartPolicy::default(),
+        Arc::clone(&fail_stop),
+        move |alive| {
+            let leads = led.leadership().is_leader;
+            SessionManager::new(reader.clone(), Arc::clone(&way_in), leads, alive).start()
+        },
+    ));
+    let (reader, way_in, led) = (state.clone(), Arc::clone(proposer), Arc::clone(leader));
+    let facts = Arc::clone(facts);
+    late_leader.bind(supervise("leader", &here, RestartPolicy::default(), fail_stop, move |alive| {
+        let leads = led.leadership().is_leader;
+        let members = Arc::new(Alone(Arc::clone(&facts)));
+        Leader::new(facts.datacenter.clone(), reader.clone(), Arc::clone(&way_in), members, leads, alive)
+            .start()
+    }));
+}
+
+fn start_local_state(
+    local: &Arc<LocalState>,
+    state: &crate::state::StateReader,
+    proposer: &Arc<dyn Proposer>,
+    leader: &Arc<dyn LeaderRead>,
+) {
+    let links = LocalStateLinks {
+        local: Arc::clone(local),
+        state: state.clone(),
+        proposer: Arc::clone(proposer),
+        leader: Arc::clone(leader),
+    };
+    LocalStateActor::new(links).start();
+}
+
+fn facts(options: &AgentOptions, node_id: String) -> AgentFacts {
+    AgentFacts {
+        datacenter: options.datacenter.clone(),
+        node_name: options.node_name.clone(),
+        node_id,
+        server: options.server,
+        bootstrap: options.bootstrap && !options.dev,
+        version: COMPATIBLE_VERSION.to_owned(),
+        advertise_lan: options.advertise_lan.clone(),
+        advertise_wan: options.advertise_wan.clone(),
+        ports: options.ports,
+        node_meta: options.node_meta.clone(),
+        data_dir: options.data_dir.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        prometheus_retention: options.prometheus_retention,
+        debug_config: options.debug_config.clone(),
+        ..AgentFacts::default()
+    }
+}
+
+fn endpoint_settings(options: &AgentOptions, facts: &AgentFacts) -> EndpointSettings {
+    EndpointSettings {
+        datacenter: facts.datacenter.clone(),
+        node_name: facts.node_name.clone(),
+        node_id: facts.node_id.clone(),
+        kv_max_value_size: options.kv_max_value_size,
+        txn_max_req_len: options.txn_max_req_len,
+        session_ttl_min: options.session_ttl_min,
+        default_query_time: options.default_query_time,
+        max_query_time: options.max_query_time,
+        disable_coordinates: options.disable_coordinates,
+    }
+}
+
+fn write_pid(path: &Path) -> Result<(), StartError> {
+    fs::write(path, format!("{}\n", std::process::id())).map_err(|source| StartError::System {
+        doing: format!("cannot write pid_file {}", path.display()),
+        source,
+    })
+}
+
+/// What an operator sees first; tools read it, so its shape is Consul's.
+fn banner(options: &AgentOptions, facts: &AgentFacts) {
+    let port = |port: u16| if port == 0 { "-1".to_owned() } else { port.to_string() };
+    let ports = &facts.ports;
+    let text = format!(
+        "==> Starting Consul agent...\n\
+         \x20          Version: '{}'\n\
+         \x20          Node ID: '{}'\n\
+         \x20        Node name: '{}'\n\
+         \x20       Datacenter: '{}' (Segment: '<all>')\n\
+         \x20           Server: {} (Bootstrap: {})\n\
+         \x20      Client Addr: [{}] (HTTP: {}, HTTPS: {}, gRPC: {}, DNS: {})\n\
+         \x20     Cluster Addr: {} (LAN: {}, WAN: {})\n\
+         \x20          Encrypt: Gossip: false, TLS-Outgoing: false, TLS-Incoming: false, \
+         Auto-Encrypt-TLS: false\n\n\
+         ==> Log data will now stream in as it occurs:\n\n",
+        facts.version,
+        facts.node_id,
+        facts.node_name,
+        facts.datacenter,
+        facts.server,
+        facts.bootstrap,
+        options.client_addresses.join(" "),
+        port(ports.http),
+        port(ports.https),
+        port(ports.grpc),
+        port(ports.dns),
+        facts.advertise_lan,
+        port(ports.serf_lan),
+        port(ports.serf_wan),
+    );
+    // Nobody may be reading; the agent runs all the same.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
+
+/// Why the agent stops.
+enum Reason {
+    /// Asked to leave: exit code 0.
+    Leave,
+    /// Stopped without leaving: exit code 1, as Consul's.
+    Stop,
+}
+
+impl Running {
+    async fn run(mut self, mut reload: Reload) -> ExitCode {
+        let reason = loop {
+            tokio::select! {
+                caught = self.signals.next() => match caught {
+                    Caught::Hangup => match reload() {
+                        Ok(()) => info!(target: "agent", "configuration reloaded"),
+                        Err(failure) => error!(target: "agent", error = %failure, "Reload config failed"),
+                    },
+                    Caught::Interrupt => {
+                        info!(target: "agent", signal = "interrupt", "Caught");
+                        break if self.skip_leave_on_interrupt { Reason::Stop } else { Reason::Leave };
+                    }
+                    Caught::Terminate => {
+                        info!(target: "agent", signal = "terminated", "Caught");
+                        break if self.leave_on_terminate { Reason::Leave } else { Reason::Stop };
+                    }
+                },
+                request = self.requests.recv() => match request {
+                    Some(Request::Reload(reply)) => {
+                        let outcome = reload().map_err(crate::endpoints::EndpointError::Internal);
+                        // Whoever asked may have gone.
+                        let _ = reply.send(outcome);
+                    }
+                    Some(Request::Leave) | None => break Reason::Leave,
+                },
+            }
+        };
+        let code = match reason {
+            Reason::Leave => ExitCode::SUCCESS,
+            Reason::Stop => {
+                info!(target: "agent", "Graceful shutdown disabled. Exiting");
+                ExitCode::FAILURE
+            }
+        };
+        let mut signals = self.signals;
+        let again = async { while signals.next().await == Caught::Hangup {} };
+        let stopping = stop(self.web, self.server);
+        tokio::select! {
+            stopped = tokio::time::timeout(STOP_LIMIT, stopping) => match stopped {
+                Ok(true) => {
+                    info!(target: "agent", code = ?code, "Exit code");
+                    code
+                }
+                Ok(false) => ExitCode::FAILURE,
+                Err(_) => {
+                    error!(target: "agent", "shutting down took too long");
+                    ExitCode::FAILURE
+                }
+            },
+            () = again => {
+                warn!(target: "agent", "second signal, exiting at once");
+                ExitCode::FAILURE
+            }
+        }
+    }
+}
+
+/// Takes everything down; true if it ended well.
+async fn stop(web: web::WebStopper, server: Server) -> bool {
+    web.stop().await;
+    let mut well = true;
+    if let Err(failure) = server.raft.stop().await {
+        error!(target: "agent.server.raft", error = %failure, "raft did not end well");
+        well = false;
+    }
+    if let Err(failure) = server.kv_store.stop().await {
+        error!(target: "agent.server.fsm", error = %failure, "the state did not end well");
+        well = false;
+    }
+    well
+}

@@ -1,0 +1,81 @@
+//! What an agent is built from: the settings, resolved to what each part needs.
+
+use std::net::SocketAddr;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use crate::endpoints::agent::AgentPorts;
+use crate::state::record::StringMap;
+use crate::web::WebSettings;
+
+#[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in the configuration")]
+/// Everything needed to build an agent. Made from [`crate::settings`] and the command line.
+#[derive(Debug, Clone)]
+pub struct AgentOptions {
+    /// A development agent: everything in memory, gone when it stops.
+    pub dev: bool,
+    /// Where a durable agent keeps its data.
+    pub data_dir: Option<PathBuf>,
+    /// Configured node UUID.
+    pub node_id: Option<String>,
+    /// Node name.
+    pub node_name: String,
+    /// Own datacenter.
+    pub datacenter: String,
+    /// It is a server.
+    pub server: bool,
+    /// `-bootstrap`, or a server that expects nobody else.
+    pub bootstrap: bool,
+    /// Address announced in the datacenter.
+    pub advertise_lan: String,
+    /// Address announced to other datacenters.
+    pub advertise_wan: String,
+    /// Ports.
+    pub ports: AgentPorts,
+    /// Client addresses as configured, for the banner.
+    pub client_addresses: Vec<String>,
+    /// Metadata of the node.
+    pub node_meta: StringMap,
+    /// The HTTP API.
+    pub web: WebSettings,
+    /// Largest value of a key in bytes.
+    pub kv_max_value_size: usize,
+    /// Largest body of a transaction in bytes.
+    pub txn_max_req_len: usize,
+    /// Smallest session TTL.
+    pub session_ttl_min: Duration,
+    /// Default wait of blocking queries.
+    pub default_query_time: Duration,
+    /// Longest wait of blocking queries.
+    pub max_query_time: Duration,
+    /// Coordinates are switched off.
+    pub disable_coordinates: bool,
+    /// How long a request waits for a leader.
+    pub rpc_hold_timeout: Duration,
+    /// `performance.raft_multiplier`.
+    pub raft_multiplier: u32,
+    /// Applied entries after which the log is cut.
+    pub raft_snapshot_threshold: u64,
+    /// Entries kept when the log is cut.
+    pub raft_trailing_logs: u64,
+    /// SIGTERM leaves the cluster.
+    pub leave_on_terminate: bool,
+    /// SIGINT does not leave the cluster.
+    pub skip_leave_on_interrupt: bool,
+    /// File to hold the process id.
+    pub pid_file: Option<PathBuf>,
+    /// How long Prometheus metrics are kept.
+    pub prometheus_retention: Duration,
+    /// Every setting in effect, secrets hidden.
+    pub debug_config: serde_json::Map<String, serde_json::Value>,
+}
+
+impl AgentOptions {
+    /// Address of the server RPC as peers and `/v1/status/leader` show it.
+    pub fn server_address(&self) -> String {
+        match self.advertise_lan.parse() {
+            Ok(ip) => SocketAddr::new(ip, self.ports.server).to_string(),
+            Err(_) => format!("{}:{}", self.advertise_lan, self.ports.server),
+        }
+    }
+}

@@ -1,0 +1,302 @@
+//! Texts in the form Go's standard library gives them, because Consul's users and tools read them:
+//! quoted strings, operating system errors, durations, base64 and JSON complaints.
+
+use std::fmt::Write as _;
+use std::io;
+
+/// Go's `time.Duration`: nanoseconds.
+pub(super) type GoDuration = i64;
+
+/// `%q`: the text in double quotes, with what is not printable escaped.
+pub(super) fn quote(text: &str) -> String {
+    let mut quoted = String::with_capacity(text.len() + 2);
+    quoted.push('"');
+    for character in text.chars() {
+        match character {
+            '"' => quoted.push_str("\\\""),
+            '\\' => quoted.push_str("\\\\"),
+            '\n' => quoted.push_str("\\n"),
+            '\r' => quoted.push_str("\\r"),
+            '\t' => quoted.push_str("\\t"),
+            '\u{7}' => quoted.push_str("\\a"),
+            '\u{8}' => quoted.push_str("\\b"),
+            '\u{b}' => quoted.push_str("\\v"),
+            '\u{c}' => quoted.push_str("\\f"),
+            control if (control as u32) < 0x80 && control.is_control() => {
+                let _ = write!(quoted, "\\x{:02x}", control as u32);
+            }
+            control if control.is_control() => {
+                let _ = write!(quoted, "\\u{:04x}", control as u32);
+            }
+            plain => quoted.push(plain),
+        }
+    }
+    quoted.push('"');
+    quoted
+}
+
+/// The operating system's text for `error`, as Go spells it: no number, no capital.
+pub(super) fn os_error(error: &io::Error) -> String {
+    let text = error.to_string();
+    let text = text.split(" (os error").next().unwrap_or_default();
+    let mut letters = text.chars();
+    match letters.next() {
+        Some(first) => first.to_lowercase().chain(letters).collect(),
+        None => String::new(),
+    }
+}
+
+/// Reads a duration such as `300ms`, `-1.5h` or `1m30s`.
+///
+/// # Errors
+/// The text Go gives, such as `time: missing unit in duration "1"`.
+pub(super) fn parse_duration(text: &str) -> Result<GoDuration, String> {
+    let invalid = || format!("time: invalid duration {}", quote(text));
+    let (negative, mut rest) = match text.strip_prefix('-') {
+        Some(rest) => (true, rest),
+        None => (false, text.strip_prefix('+').unwrap_or(text)),
+    };
+    if rest == "0" {
+        return Ok(0);
+    }
+    if rest.is_empty() {
+        return Err(invalid());
+    }
+    let mut total: f64 = 0.0;
+    let mut whole: i128 = 0;
+    while !rest.is_empty() {
+        let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
+        let (number, after) = rest.split_at(number_end);
+        let (integer, fraction) = number.split_once('.').unwrap_or((number, ""));
+        if (integer.is_empty() && fraction.is_empty()) || fraction.contains('.') {
+            return Err(invalid());
+        }
+        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
+        let (unit, next) = after.split_at(unit_end);
+        let scale: i64 = match unit {
+            "" => return Err(format!("time: missing unit in duration {}", quote(text))),
+            "ns" => 1,
+            "us" | "µs" | "μs" => 1_000,
+            "ms" => 1_000_000,
+            "s" => 1_000_000_000,
+            "m" => 60_000_000_000,
+            "h" => 3_600_000_000_000,
+            _ => return Err(format!("time: unknown unit {} in duration {}", quote(unit), quote(text))),
+        };
+        if !integer.is_empty() {
+            let count: i64 = integer.parse().map_err(|_| invalid())?;
+            whole += i128::from(count) * i128::from(scale);
+        }
+        if !fraction.is_empty() {
+            let part: f64 = format!("0.{fraction}").parse().map_err(|_| invalid())?;
+            #[expect(clippy::cast_precision_loss, reason = "an hour in nanoseconds is exact in f64")]
+            let part = part * scale as f64;
+            total += part;
+        }
+        rest = next;
+    }
+    #[expect(clippy::cast_possible_truncation, reason = "a fraction is below one hour per unit given")]
+    let sum = whole + total as i128;
+    i64::try_from(if negative { -sum } else { sum }).map_err(|_| invalid())
+}
+
+/// Decodes standard base64; line ends in between are skipped.
+///
+/// # Errors
+/// `illegal base64 data at input byte N`, N as Go counts.
+pub(super) fn decode_base64(text: &[u8]) -> Result<Vec<u8>, String> {
+    use base64::Engine as _;
+    let clean: Vec<u8> = text.iter().copied().filter(|byte| !matches!(byte, b'\r' | b'\n')).collect();
+    base64::engine::general_purpose::STANDARD.decode(&clean).map_err(|error| {
+        let place = match error {
+            base64::DecodeError::InvalidByte(place, _) | base64::DecodeError::InvalidLastSymbol(place, _) => {
+                place
+            }
+            base64::DecodeError::InvalidLength(length) => length / 4 * 4,
+            base64::DecodeError::InvalidPadding => clean.len(),
+        };
+        format!("illegal base64 data at input byte {place}")
+    })
+}
+
+/// What is wrong with a JSON text, in the words of Go where they are well known.
+pub(super) fn json_error(error: &serde_json::Error, text: &[u8]) -> String {
+    use serde_json::error::Category;
+    match error.classify() {
+        Category::Eof => "unexpected end of JSON input".to_owned(),
+        Category::Syntax => {
+            let place = offset(text, error.line(), error.column());
+            let wrong = text.get(place).map_or_else(String::new, |byte| (*byte as char).to_string());
+            let detail = error.to_string();
+            if detail.starts_with("expected value") {
+                format!("invalid character '{wrong}' looking for beginning of value")
+            } else if detail.starts_with("key must be a string") {
+                format!("invalid character '{wrong}' looking for beginning of object key string")
+            } else if detail.starts_with("trailing characters") {
+                format!("invalid character '{wrong}' after top-level value")
+            } else {
+                detail
+            }
+        }
+        Category::Data | Category::Io => error.to_string(),
+    }
+}
+
+/// Byte offset of serde's one-based line and column.
+fn offset(text: &[u8], line: usize, column: usize) -> usize {
+    let before: usize =
+        text.split(|byte| *byte == b'\n').take(line.saturating_sub(1)).map(|line| line.len() + 1).sum();
+    before + column.saturating_sub(1)
+}
+
+/// Go's complaint about a regular expression, where it has the same; else the expression library's.
+pub(super) fn regex_error(pattern: &str, error: &regex::Error) -> String {
+    let detail = error.to_string();
+    let reason = detail.lines().last().unwrap_or_default().trim_start_matches("error: ").to_owned();
+    let (what, part) = match reason.as_str() {
+        "unclosed character class" => {
+            ("missing closing ]", pattern.rfind('[').and_then(|at| pattern.get(at..)))
+        }
+        "unclosed group" => ("missing closing )", Some(pattern)),
+        "unopened group" => ("unexpected )", Some(pattern)),
+        "repetition operator missing expression" => {
+            ("missing argument to repetition operator", pattern.matches(['*', '+', '?', '{']).next())
+        }
+        "incomplete escape sequence, reached end of pattern prematurely" => {
+            ("trailing backslash at end of expression", Some(""))
+        }
+        _ => (reason.as_str(), Some(pattern)),
+    };
+    format!("error parsing regexp: {what}: `{}`", part.unwrap_or(pattern))
+}
+
+/// `value` as indented JSON with the escapes of Go's encoder; no line end after it.
+///
+/// # Errors
+/// That of the encoder; none for the types used here.
+pub(super) fn indented_json<T: serde::Serialize>(value: &T, indent: &str) -> Result<String, String> {
+    let mut bytes = Vec::new();
+    let formatter = serde_json::ser::PrettyFormatter::with_indent(indent.as_bytes());
+    let mut encoder = serde_json::Serializer::with_formatter(&mut bytes, formatter);
+    value.serialize(&mut encoder).map_err(|error| error.to_string())?;
+    Ok(escape_html(&String::from_utf8_lossy(&bytes)))
+}
+
+/// Escapes what Go escapes for the sake of HTML; outside of strings JSON has none of these.
+pub(super) fn escape_html(json: &str) -> String {
+    let mut escaped = String::with_capacity(json.len());
+    for character in json.chars() {
+        match character {
+            '<' | '>' | '&' | '\u{2028}' | '\u{2029}' => {
+                let _ = write!(escaped, "\\u{:04x}", character as u32);
+            }
+            plain => escaped.push(plain),
+        }
+    }
+    escaped
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn quotes() {
+        let cases = [
+            ("a", "\"a\""),
+            ("a\"\\", "\"a\\\"\\\\\""),
+            ("\n\u{1}é\u{85}", "\"\\n\\x01é\\u0085\""),
+            ("", "\"\""),
+        ];
+        for (text, want) in cases {
+            assert_eq!(quote(text), want);
+        }
+    }
+
+    #[test]
+    fn os_errors_have_no_number() {
+        assert_eq!(os_error(&io::Error::from_raw_os_error(2)), "no such file or directory");
+        assert_eq!(os_error(&io::Error::from_raw_os_error(111)), "connection refused");
+        assert_eq!(os_error(&io::Error::other("Boom")), "boom");
+    }
+
+    #[test]
+    fn durations() {
+        let second = 1_000_000_000;
+        let cases = [
+            ("0", Ok(0)),
+            ("1s", Ok(second)),
+            ("1m30s", Ok(90 * second)),
+            ("1.5h", Ok(5400 * second)),
+            ("-200ms", Ok(-second / 5)),
+            (".5s", Ok(second / 2)),
+            ("10µs", Ok(10_000)),
+            ("1", Err("time: missing unit in duration \"1\"")),
+            ("", Err("time: invalid duration \"\"")),
+            ("x", Err("time: invalid duration \"x\"")),
+            ("1x", Err("time: unknown unit \"x\" in duration \"1x\"")),
+            ("9999999999h", Err("time: invalid duration \"9999999999h\"")),
+        ];
+        for (text, want) in cases {
+            assert_eq!(parse_duration(text), want.map_err(str::to_owned), "{text}");
+        }
+    }
+
+    #[test]
+    fn base64() {
+        assert_eq!(decode_base64(b"aGVs\nbG8=").unwrap(), b"hello");
+        assert_eq!(decode_base64(b"").unwrap(), b"");
+        assert_eq!(decode_base64(b"**").unwrap_err(), "illegal base64 data at input byte 0");
+        assert_eq!(decode_base64(b"aGVs*").unwrap_err(), "illegal base64 data at input byte 4");
+    }
+
+    #[test]
+    fn json_complaints() {
+        let cases = [
+            ("x", "invalid character 'x' looking for beginning of value"),
+            ("", "unexpected end of JSON input"),
+            ("[", "unexpected end of JSON input"),
+            ("{x", "invalid character 'x' looking for beginning of object key string"),
+            ("[]\ny", "invalid character 'y' after top-level value"),
+        ];
+        for (text, want) in cases {
+            let error = serde_json::from_str::<serde_json::Value>(text).unwrap_err();
+            assert_eq!(json_error(&error, text.as_bytes()), want, "{text}");
+        }
+    }
+
+    #[test]
+    fn regex_complaints() {
+        let cases = [
+            ("[", "missing closing ]: `[`"),
+            ("a[b", "missing closing ]: `[b`"),
+            ("a(b", "missing closing ): `a(b`"),
+            ("a)b", "unexpected ): `a)b`"),
+            ("*a", "missing argument to repetition operator: `*`"),
+            ("a\\", "trailing backslash at end of expression: ``"),
+        ];
+        for (pattern, want) in cases {
+            let error = regex::Regex::new(pattern).unwrap_err();
+            assert_eq!(regex_error(pattern, &error), format!("error parsing regexp: {want}"), "{pattern}");
+        }
+    }
+
+    #[test]
+    fn json_is_escaped_as_go_does() {
+        assert_eq!(indented_json(&vec!["<&>"], "\t").unwrap(), "[\n\t\"\\u003c\\u0026\\u003e\"\n]");
+        assert_eq!(indented_json(&Vec::<u8>::new(), "\t").unwrap(), "[]");
+    }
+
+    proptest! {
+        #[test]
+        fn parsers_never_panic(text in "\\PC{0,12}") {
+            let _ = parse_duration(&text);
+            let _ = decode_base64(text.as_bytes());
+            if let Err(error) = serde_json::from_str::<serde_json::Value>(&text) {
+                json_error(&error, text.as_bytes());
+            }
+        }
+    }
+}
