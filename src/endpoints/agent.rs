@@ -171,11 +171,12 @@ pub trait Members: Send + Sync {
 
 /// The members of an agent that is alone.
 pub struct LoneMember {
-    own: Member,
+    lan: Member,
+    wan: Option<Member>,
 }
 
 impl LoneMember {
-    /// The agent itself is its only member.
+    /// The agent itself is its only member; of the pool between datacenters only if it is a server.
     pub fn new(facts: &AgentFacts) -> Self {
         let mut tags = StringMap::new();
         let mut tag = |key: &str, value: String| tags.insert(key.to_owned(), value);
@@ -190,33 +191,39 @@ impl LoneMember {
         if facts.server {
             tag("role", "consul".to_owned());
             tag("port", facts.ports.server.to_string());
-            tag("raft_vsn", "3".to_owned());
-            tag("wan_join_port", facts.ports.serf_wan.to_string());
+            tag("raft_vsn", super::operator::RAFT_PROTOCOL.to_owned());
         } else {
             tag("role", "node".to_owned());
         }
-        Self {
-            own: Member {
-                name: facts.node_name.clone(),
-                address: facts.advertise_lan.clone(),
-                port: facts.ports.serf_lan,
-                tags,
-                status: MemberStatus::Alive,
-                protocol: [1, 5, 2],
-                delegate: [2, 5, 4],
-            },
+        let mut lan = Member {
+            name: facts.node_name.clone(),
+            address: facts.advertise_lan.clone(),
+            port: facts.ports.serf_lan,
+            tags,
+            status: MemberStatus::Alive,
+            protocol: [1, 5, 2],
+            delegate: [2, 5, 4],
+        };
+        let wan = facts.server.then(|| Member {
+            name: format!("{}.{}", facts.node_name, facts.datacenter),
+            address: facts.advertise_wan.clone(),
+            port: facts.ports.serf_wan,
+            ..lan.clone()
+        });
+        if facts.server {
+            lan.tags.insert("wan_join_port".to_owned(), facts.ports.serf_wan.to_string());
         }
+        Self { lan, wan }
     }
 }
 
 impl Members for LoneMember {
     fn lan(&self) -> Vec<Member> {
-        vec![self.own.clone()]
+        vec![self.lan.clone()]
     }
 
     fn wan(&self) -> Vec<Member> {
-        // Consul 1.8 answers with the LAN pool here when asked on a server that is alone.
-        vec![self.own.clone()]
+        self.wan.iter().cloned().collect()
     }
 
     fn join(&self, address: &str, _: bool) -> BoxFuture<'_, Result<(), EndpointError>> {
@@ -225,14 +232,12 @@ impl Members for LoneMember {
     }
 
     fn force_leave(&self, node: &str, _: bool) -> BoxFuture<'_, Result<(), EndpointError>> {
-        let text = if node == self.own.name {
-            EndpointError::NotImplemented(
-                "an agent cannot be made to leave by itself in this build".to_owned(),
-            )
+        let error = if node == self.lan.name {
+            EndpointError::NotImplemented("an agent cannot force itself to leave in this build".to_owned())
         } else {
             EndpointError::Refused(format!("agent: No node found with name '{node}'"))
         };
-        Box::pin(async move { Err(text) })
+        Box::pin(async move { Err(error) })
     }
 }
 
@@ -476,7 +481,9 @@ mod tests {
         assert_eq!(lan.len(), 1);
         assert_eq!(lan[0].status.as_str(), "alive");
         assert_eq!(lan[0].tags["role"], "consul");
+        assert_eq!(members.wan()[0].name, "n1.dc1");
         let client = LoneMember::new(&AgentFacts { server: false, ..facts() });
+        assert!(client.wan().is_empty());
         assert_eq!(client.lan()[0].tags["role"], "node");
         assert_eq!(client.lan()[0].tags.get("port"), None);
     }

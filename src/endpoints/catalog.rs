@@ -3,6 +3,7 @@
 //!
 //! Which index an answer carries is Consul 1.8's rule for each endpoint; blocking clients rely on it.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::blocking::{BlockingRead, Topics};
@@ -167,36 +168,24 @@ impl ServiceNames {
 
     /// The names in order, each with the tags of its instances in order of first appearance.
     pub fn list<'a>(&self, view: &'a View) -> Vec<(&'a str, Vec<&'a str>)> {
+        // Walking the nodes costs less than looking up the instances of every name.
         let mut names: Vec<(&str, Vec<&str>)> = Vec::with_capacity(view.services.len());
-        for entry in view.services.values() {
-            // Names that differ in case only share an entry but are listed apart.
-            let start = names.len();
-            for (node, id) in &entry.instances {
-                let Some(node) = view.nodes.get(node) else { continue };
-                let Some(service) = node.services.get(id) else { continue };
-                if !has_meta(node.node.meta.as_ref(), &self.node_meta) {
-                    continue;
+        let mut places: HashMap<&str, usize> = HashMap::with_capacity(view.services.len());
+        for node in view.nodes.values().filter(|node| has_meta(node.node.meta.as_ref(), &self.node_meta)) {
+            for service in node.services.values() {
+                let place = *places.entry(&service.service).or_insert(names.len());
+                if place == names.len() {
+                    names.push((&service.service, Vec::with_capacity(service.tags.len())));
                 }
-                let here = names.iter().skip(start).position(|(name, _)| *name == &*service.service);
-                let at = here.map_or_else(
-                    || {
-                        names.push((&service.service, Vec::new()));
-                        names.len() - 1
-                    },
-                    |position| start + position,
-                );
-                if let Some((_, tags)) = names.get_mut(at) {
-                    for tag in &service.tags {
-                        if !tags.contains(&tag.as_str()) {
-                            tags.push(tag);
-                        }
+                let Some((_, tags)) = names.get_mut(place) else { continue };
+                for tag in &service.tags {
+                    if !tags.contains(&tag.as_str()) {
+                        tags.push(tag);
                     }
                 }
             }
         }
-        if !names.is_sorted_by_key(|(name, _)| *name) {
-            names.sort_unstable_by_key(|(name, _)| *name);
-        }
+        names.sort_by_key(|(name, _)| *name);
         names
     }
 

@@ -43,9 +43,9 @@ impl Checks {
 
     fn index_of(&self, view: &View) -> u64 {
         match &self.of {
-            ChecksOf::Service(name) => view.service_checks_index(name),
-            ChecksOf::Status(_) if !self.node_meta.is_empty() => view.indexes.checks.max(view.indexes.nodes),
-            ChecksOf::Node(_) | ChecksOf::Status(_) => view.indexes.checks,
+            ChecksOf::Service(name) if !self.node_meta.is_empty() => view.service_checks_by_meta_index(name),
+            ChecksOf::Service(_) => view.service_checks_index(),
+            _ => view.indexes.checks,
         }
     }
 
@@ -155,14 +155,15 @@ mod tests {
             ("of a node", node("B"), none, "", 8, "b/c1 b/c2 b/n"),
             ("metadata means nothing for one node", node("a"), s, "", 8, "a/c1 a/c3"),
             ("of an unknown node", node("nobody"), none, "", 8, ""),
-            ("of a service", service("WEB"), none, "", 0, "a/c1 a/c3 b/c1"),
+            ("of a service", service("WEB"), none, "", 8, "a/c1 a/c3 b/c1"),
             ("of a service, by metadata", service("web"), s, "", 0, "b/c1"),
-            ("of an unknown service", service("none"), none, "", 9, ""),
+            ("of an unknown service", service("none"), none, "", 8, ""),
+            ("of an unknown service, by metadata", service("none"), s, "", 9, ""),
             ("any", status("any"), none, "", 8, "a/c1 a/c3 b/c1 b/c2 b/n"),
             ("passing", status("passing"), none, "", 8, "a/c3 b/c2"),
             ("a status of the writer's own", status("odd"), none, "", 8, "a/c1"),
             ("unknown status", status("unknown"), none, "", 8, ""),
-            ("by metadata", status("any"), s, "", 9, "b/c1 b/c2 b/n"),
+            ("by metadata", status("any"), s, "", 8, "b/c1 b/c2 b/n"),
             ("filtered", status("any"), none, "ServiceName == web and Status != odd", 8, "a/c3"),
         ];
         for (case, of, meta, filter, index, want) in table {

@@ -13,6 +13,7 @@ pub mod decode;
 pub mod event;
 pub mod filter;
 pub mod health;
+pub mod host;
 pub mod kv;
 pub mod near;
 pub mod operator;
@@ -23,6 +24,7 @@ pub mod session;
 pub mod status;
 #[cfg(test)]
 pub mod testing;
+pub mod txn;
 
 use std::sync::Arc;
 use std::time::Duration;

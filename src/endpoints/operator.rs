@@ -3,6 +3,8 @@
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
+use std::io::Write as _;
+use std::os::unix::fs::OpenOptionsExt as _;
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -137,6 +139,57 @@ pub fn check_restorable(archive: &ArchiveReader<File>) -> Result<(), EndpointErr
         }
     }
     Ok(())
+}
+
+/// An archive on its way in: spooled to a file that is gone as soon as it is let go, even by a
+/// crash, because it has no name.
+pub struct Spool {
+    file: File,
+}
+
+impl Spool {
+    /// Makes the file in `directory`, or among the system's temporary files when that is empty.
+    /// Blocks.
+    ///
+    /// # Errors
+    /// [`EndpointError::Internal`].
+    pub fn create(directory: &str) -> Result<Self, EndpointError> {
+        let directory =
+            if directory.is_empty() { std::env::temp_dir() } else { std::path::PathBuf::from(directory) };
+        let path = directory.join(format!("restore-{}.snap", uuid::Uuid::new_v4()));
+        let spool_error = |error: std::io::Error| {
+            EndpointError::Internal(format!("cannot spool the snapshot to {}: {error}", path.display()))
+        };
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(spool_error)?;
+        std::fs::remove_file(&path).map_err(spool_error)?;
+        Ok(Self { file })
+    }
+
+    /// Adds bytes. Blocks.
+    ///
+    /// # Errors
+    /// [`EndpointError::Internal`], as when the disk is full.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), EndpointError> {
+        self.file
+            .write_all(bytes)
+            .map_err(|error| EndpointError::Internal(format!("cannot spool the snapshot: {error}")))
+    }
+
+    /// Checks the archive from end to end. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// [`EndpointError::Internal`] with Consul's words for what is wrong with it.
+    pub fn finish(self) -> Result<ArchiveReader<File>, EndpointError> {
+        let archive = ArchiveReader::open(self.file)?;
+        check_restorable(&archive)?;
+        Ok(archive)
+    }
 }
 
 /// What an archive made now says of its origin. `now_ms` is the wall clock.

@@ -3,6 +3,12 @@
 //! Writing what is there already changes nothing. What changes moves the index of its table and of
 //! every service whose answers show it: a node's record shows in all its services, so does a node
 //! check. Removing a node or check, or a check turning critical, ends sessions in the same command.
+//!
+//! Indexes are Consul 1.8's, oddities included, because clients compare them: any registration of a
+//! check moves the index of checks, the removal of a service moves it too, the removal of a node
+//! check moves that of services; a service renamed under its id and a check moved to another service
+//! leave the index of the name they left behind. Whoever waits is woken wherever an *answer*
+//! changes, whether its index moved or not.
 
 use std::sync::Arc;
 
@@ -13,6 +19,7 @@ use super::command::{Deregister, Register};
 use super::metadata;
 use super::record::{Check, Indexes, Node, NodeCoordinate, Service};
 use super::rows::RowKey;
+use super::text::quote;
 use super::view::{Folded, NodeEntry, connect_destination, fold};
 use super::watch::Topic;
 use super::writer::{Abort, Writer, refuse};
@@ -36,12 +43,16 @@ pub fn register(writer: &mut Writer<'_>, command: &Register) -> Result<(), Abort
             .map_err(|abort| within("failed inserting service", abort))?;
     }
     for check in &command.checks {
-        if !check.node.eq_ignore_ascii_case(&node.node) {
-            return refuse(format!("check node {:?} does not match node {:?}", &*check.node, &*node.node));
+        if check.node != node.node {
+            return refuse(format!(
+                "check node {} does not match node {}",
+                quote(&*check.node),
+                quote(&*node.node)
+            ));
         }
         set_check(writer, check).map_err(|abort| match abort {
             Abort::Refused(text) => {
-                Abort::Refused(format!("failed inserting check: {text} on node {:?}", &*check.node))
+                Abort::Refused(format!("failed inserting check: {text} on node {}", quote(&*check.node)))
             }
             failed @ Abort::Failed(_) => failed,
         })?;
@@ -57,8 +68,9 @@ fn within(doing: &str, abort: Abort) -> Abort {
 }
 
 fn changes_node(node: &Node, existing: &Node) -> bool {
-    !(node.id.eq_ignore_ascii_case(&existing.id)
-        && node.node.eq_ignore_ascii_case(&existing.node)
+    // Names and ids are found without regard to case, but another case is a change.
+    !(node.id == existing.id
+        && node.node == existing.node
         && node.address == existing.address
         && node.datacenter == existing.datacenter
         && node.tagged_addresses == existing.tagged_addresses
@@ -95,8 +107,9 @@ pub fn set_node(writer: &mut Writer<'_>, node: &Node) -> Result<(), Abort> {
             Some(known) if known.node != node.node => {
                 if let Some(reason) = name_taken(writer, node, false) {
                     return refuse(format!(
-                        "Error while renaming Node ID: {:?} ({}): {reason}",
-                        node.id, node.address
+                        "Error while renaming Node ID: {} ({}): {reason}",
+                        quote(&node.id),
+                        node.address
                     ));
                 }
                 delete_node(writer, &known.node.clone())?;
@@ -104,7 +117,7 @@ pub fn set_node(writer: &mut Writer<'_>, node: &Node) -> Result<(), Abort> {
             Some(_) => {}
             None => {
                 if let Some(reason) = name_taken(writer, node, true) {
-                    return refuse(format!("Error while renaming Node ID: {:?}: {reason}", node.id));
+                    return refuse(format!("Error while renaming Node ID: {}: {reason}", quote(&node.id)));
                 }
             }
         }
@@ -140,7 +153,7 @@ pub fn set_node(writer: &mut Writer<'_>, node: &Node) -> Result<(), Abort> {
 /// Why a node may not take its name, if another owns it.
 fn name_taken(writer: &Writer<'_>, node: &Node, take_from_nodes_without_id: bool) -> Option<String> {
     let owner = writer.view.node(&node.node)?;
-    if owner.node.id.eq_ignore_ascii_case(&node.id) {
+    if owner.node.id == node.id {
         return None;
     }
     if owner.node.id.is_empty() && take_from_nodes_without_id {
@@ -169,8 +182,9 @@ pub fn delete_node(writer: &mut Writer<'_>, node: &str) -> Result<(), Abort> {
     for id in entry.checks.keys() {
         delete_check(writer, &name, id)?;
     }
-    let coordinates: Vec<_> =
-        writer.view.coordinates.keys().filter(|(owner, _)| *owner == name).cloned().collect();
+    let from = (name.clone(), Folded::from(""));
+    let of_node = writer.view.coordinates.range(from..).map(|(key, _)| key);
+    let coordinates: Vec<_> = of_node.take_while(|(owner, _)| *owner == name).cloned().collect();
     for key in coordinates {
         writer.view.coordinates.remove(&key);
         writer.view.indexes.coordinates = writer.index;
@@ -184,7 +198,6 @@ pub fn delete_node(writer: &mut Writer<'_>, node: &str) -> Result<(), Abort> {
     writer.mark(RowKey::Node(name.clone()));
     writer.touch(Topic::Nodes);
     writer.touch(Topic::Node(name.clone()));
-    writer.touch(Topic::NodeChecks(name.clone()));
     apply_sessions::end_for_node(writer, &name)
 }
 
@@ -212,9 +225,7 @@ pub fn set_service(writer: &mut Writer<'_>, node: &str, service: &Service) -> Re
         }
         // The name or the Connect destination may have changed: leave the old lists first.
         writer.view.detach_service(&name, existing);
-        if fold(&existing.service) != fold(&service.service) {
-            instance_gone(writer, existing);
-        }
+        wake_service(writer, existing);
     }
     let indexes = writer.indexes(existing.map(|existing| existing.indexes));
     let service = Arc::new(Service { indexes, ..service.clone() });
@@ -238,8 +249,17 @@ pub fn delete_service(writer: &mut Writer<'_>, node: &str, id: &str) -> Result<(
         }
     }
     writer.view.detach_service(&name, &service);
+    writer.view.indexes.checks = writer.index;
     touch_service_table(writer, &name, &service);
-    instance_gone(writer, &service);
+    let service_name = fold(&service.service);
+    if writer.view.idle_services.remove(&service_name).is_some() {
+        // The last instance: the name is forgotten, the extinction remembered.
+        writer.view.indexes.service_extinction = writer.index;
+        writer.mark(RowKey::ServiceIndex(service_name));
+    } else {
+        move_service_index(writer, service_name);
+    }
+    wake_service(writer, &service);
     Ok(())
 }
 
@@ -250,39 +270,30 @@ fn touch_service_table(writer: &mut Writer<'_>, node: &Folded, service: &Service
     writer.touch(Topic::Node(node.clone()));
 }
 
-/// After an instance has left its name: the name's index moves, or, with the last instance gone,
-/// the name is forgotten and the extinction remembered.
-fn instance_gone(writer: &mut Writer<'_>, service: &Service) {
-    let name = fold(&service.service);
-    if writer.view.services.get(&name).is_some_and(|entry| entry.instances.is_empty()) {
-        writer.view.services.remove(&name);
-        writer.view.indexes.service_extinction = writer.index;
-    }
-    touch_service(writer, service);
+/// Moves the index of a service name.
+fn move_service_index(writer: &mut Writer<'_>, name: Folded) {
+    writer.view.set_service_index(&name, writer.index);
+    writer.mark(RowKey::ServiceIndex(name));
 }
 
-/// Moves the index of a service name and wakes whoever watches it.
-fn touch_service(writer: &mut Writer<'_>, service: &Service) {
-    let name = fold(&service.service);
-    if let Some(entry) = writer.view.services.get_mut(&name) {
-        entry.index = writer.index;
-    }
-    writer.mark(RowKey::ServiceIndex(name.clone()));
+/// Wakes whoever watches a service, by its name or through Connect.
+fn wake_service(writer: &mut Writer<'_>, service: &Service) {
     if let Some(destination) = connect_destination(service) {
         writer.touch(Topic::Connect(destination));
     }
-    writer.touch(Topic::Service(name));
+    writer.touch(Topic::Service(fold(&service.service)));
 }
 
-/// Moves the index of every service of a node.
+/// Moves the index of a service's name and wakes whoever watches it.
+fn touch_service(writer: &mut Writer<'_>, service: &Service) {
+    move_service_index(writer, fold(&service.service));
+    wake_service(writer, service);
+}
+
+/// Moves the index of every service of a node and wakes whoever watches them.
 fn touch_services_of(writer: &mut Writer<'_>, node: &Folded) {
-    let services: Vec<_> = match writer.view.nodes.get(node) {
-        Some(entry) => entry.services.values().cloned().collect(),
-        None => return,
-    };
-    for service in services {
-        touch_service(writer, &service);
-    }
+    let Some(entry) = writer.view.nodes.get(node).cloned() else { return };
+    entry.services.values().for_each(|service| touch_service(writer, service));
 }
 
 /// Stores a check. A critical one ends the sessions that depend on it, changed or not.
@@ -311,30 +322,59 @@ pub fn set_check(writer: &mut Writer<'_>, check: &Check) -> Result<(), Abort> {
     if check.status == "critical" {
         apply_sessions::end_for_check(writer, &node, &id)?;
     }
-    let existing = entry.checks.get(&id).cloned();
-    if let Some(existing) = &existing {
+    // The index of checks moves by any registration, that of the record only by a change; the kind
+    // of probe is no change but is stored.
+    touch_check_table(writer, &node);
+    let existing = entry.checks.get(&id);
+    if let Some(existing) = existing {
         check.indexes = existing.indexes;
         if check == **existing {
             return Ok(());
         }
+        wake_check(writer, &entry, existing);
     }
-    check.indexes = writer.indexes(existing.map(|existing| existing.indexes));
+    let changed =
+        existing.is_none_or(|existing| Check { kind: existing.kind.clone(), ..check.clone() } != **existing);
+    if changed {
+        check.indexes = writer.indexes(existing.map(|existing| existing.indexes));
+        match service {
+            Some(service) => move_service_index(writer, fold(&service.service)),
+            None => move_service_indexes(writer, &entry),
+        }
+    }
+    let check = Arc::new(check);
     if let Some(entry) = writer.view.nodes.get_mut(&node) {
-        Arc::make_mut(entry).checks.insert(id.clone(), Arc::new(check));
+        Arc::make_mut(entry).checks.insert(id.clone(), Arc::clone(&check));
     }
-    touch_check(writer, node.clone(), id);
-    match service {
-        Some(service) => touch_service(writer, &service),
-        None => touch_services_of(writer, &node),
-    }
+    wake_check(writer, &entry, &check);
+    writer.mark(RowKey::Check(node, id));
     Ok(())
 }
 
-fn touch_check(writer: &mut Writer<'_>, node: Folded, id: Folded) {
+fn touch_check_table(writer: &mut Writer<'_>, node: &Folded) {
     writer.view.indexes.checks = writer.index;
-    writer.mark(RowKey::Check(node.clone(), id));
     writer.touch(Topic::Checks);
-    writer.touch(Topic::NodeChecks(node));
+    writer.touch(Topic::NodeChecks(node.clone()));
+}
+
+/// Wakes whoever watches a service whose answers show a check: by instance and by the name the
+/// check carries, which is not the same after the service was renamed.
+fn wake_check(writer: &mut Writer<'_>, entry: &NodeEntry, check: &Check) {
+    if check.service_id.is_empty() {
+        entry.services.values().for_each(|service| wake_service(writer, service));
+    } else if let Some(service) = entry.services.get(&fold(&check.service_id)) {
+        wake_service(writer, service);
+    }
+    if !check.service_name.is_empty() {
+        writer.touch(Topic::Service(fold(&check.service_name)));
+    }
+}
+
+/// Moves the index of every service of a node.
+fn move_service_indexes(writer: &mut Writer<'_>, entry: &NodeEntry) {
+    for service in entry.services.values() {
+        move_service_index(writer, fold(&service.service));
+    }
 }
 
 /// Removes a check; sessions that depend on it end.
@@ -345,27 +385,32 @@ pub fn delete_check(writer: &mut Writer<'_>, node: &str, id: &str) -> Result<(),
     let (node, id) = (fold(node), fold(id));
     let Some(entry) = writer.view.nodes.get_mut(&node) else { return Ok(()) };
     let Some(check) = entry.checks.get(&id).cloned() else { return Ok(()) };
-    let entry = Arc::make_mut(entry);
-    entry.checks.remove(&id);
-    let service = entry.services.get(&fold(&check.service_id)).cloned();
-    touch_check(writer, node.clone(), id.clone());
+    Arc::make_mut(entry).checks.remove(&id);
+    let entry = Arc::clone(entry);
+    touch_check_table(writer, &node);
+    wake_check(writer, &entry, &check);
     if check.service_id.is_empty() {
-        touch_services_of(writer, &node);
-    } else if let Some(service) = service {
-        touch_service(writer, &service);
+        move_service_indexes(writer, &entry);
+        writer.view.indexes.services = writer.index;
+    } else {
+        move_service_index(writer, fold(&check.service_name));
     }
+    writer.mark(RowKey::Check(node.clone(), id.clone()));
     apply_sessions::end_for_check(writer, &node, &id)
 }
 
-/// Stores coordinates of registered nodes.
+/// Stores coordinates of registered nodes. The index moves with every update, as Consul's does.
 pub fn set_coordinates(writer: &mut Writer<'_>, updates: &[NodeCoordinate]) {
+    if updates.is_empty() {
+        return;
+    }
+    writer.view.indexes.coordinates = writer.index;
     for update in updates {
         let node = fold(&update.node);
         if !writer.view.nodes.contains_key(&node) {
             continue;
         }
-        let segment: Arc<str> = update.segment.as_str().into();
-        writer.view.indexes.coordinates = writer.index;
+        let segment: Folded = update.segment.as_str().into();
         writer.view.coordinates.insert((node.clone(), segment.clone()), Arc::new(update.clone()));
         writer.mark(RowKey::Coordinate(node.clone(), segment));
         writer.touch(Topic::Coordinates);

@@ -10,6 +10,7 @@ use bytes::Bytes;
 use super::command::{KvCommand, KvVerb};
 use super::record::{Indexes, KvEntry};
 use super::rows::RowKey;
+use super::text;
 use super::writer::{Abort, Writer, refuse};
 
 /// Applies a write to a key or prefix; false where a check-and-set or lock was lost.
@@ -118,27 +119,37 @@ fn lock(writer: &mut Writer<'_>, command: &KvCommand) -> Result<bool, Abort> {
     if lock_delayed(writer, &command.key) {
         return Ok(false);
     }
-    if writer.view.lock_delays.remove(&command.key).is_some() {
-        writer.mark(RowKey::LockDelay(command.key.clone()));
-    }
-    let Some(session) = command.session.as_ref().filter(|session| !session.is_empty()) else {
-        return refuse("missing session");
-    };
-    if !writer.view.sessions.contains_key(session) {
-        return refuse(format!("invalid session {session:?}"));
-    }
+    let session = known_session(writer, command)?;
     let existing = writer.key(&command.key)?;
     let lock_index = match &existing {
         None => 1,
         Some(entry) => match &entry.session {
             None => entry.lock_index + 1,
-            Some(holder) if holder == session => entry.lock_index,
+            Some(holder) if *holder == session => entry.lock_index,
             Some(_) => return Ok(false),
         },
     };
-    let entry = KvEntry { lock_index, session: Some(session.clone()), ..written(command) };
+    if writer.view.lock_delays.remove(&command.key).is_some() {
+        writer.mark(RowKey::LockDelay(command.key.clone()));
+    }
+    let entry = KvEntry { lock_index, session: Some(session), ..written(command) };
     set(writer, existing, entry, Holder::Replace);
     Ok(true)
+}
+
+/// The session a lock is taken for, spelled as it was created.
+fn known_session(writer: &Writer<'_>, command: &KvCommand) -> Result<Arc<str>, Abort> {
+    let Some(given) = command.session.as_ref().filter(|session| !session.is_empty()) else {
+        return refuse("missing session");
+    };
+    let known = writer.view.sessions.get(given).or_else(|| writer.view.sessions.get(&*given.to_lowercase()));
+    match known {
+        Some(session) => Ok(session.id.clone()),
+        None => refuse(
+            text::session_id_problem(given)
+                .unwrap_or_else(|| format!("invalid session {}", text::quote(&**given))),
+        ),
+    }
 }
 
 fn unlock(writer: &mut Writer<'_>, command: &KvCommand) -> Result<bool, Abort> {
@@ -146,7 +157,9 @@ fn unlock(writer: &mut Writer<'_>, command: &KvCommand) -> Result<bool, Abort> {
         return refuse("missing session");
     };
     match writer.key(&command.key)? {
-        Some(existing) if existing.session.as_ref() == Some(session) => {
+        Some(existing)
+            if existing.session.as_ref().is_some_and(|held| held.eq_ignore_ascii_case(session)) =>
+        {
             let entry = KvEntry { lock_index: existing.lock_index, ..written(command) };
             set(writer, Some(existing), entry, Holder::Replace);
             Ok(true)

@@ -22,6 +22,7 @@ const MAX_LOCK_DELAY_MS: u64 = 60_000;
 ///
 /// # Errors
 /// [`Abort::Refused`] if its node or a check is missing, or a check is critical.
+/// [`Abort::Failed`] if the store fails.
 pub fn create(writer: &mut Writer<'_>, session: &Session) -> Result<(), Abort> {
     if session.id.is_empty() {
         return refuse("Missing session ID");
@@ -38,6 +39,8 @@ pub fn create(writer: &mut Writer<'_>, session: &Session) -> Result<(), Abort> {
             Some(_) => {}
         }
     }
+    // Ids are chosen at random; one that is taken all the same must not leave anything behind.
+    end(writer, &session.id)?;
     let indexes = Indexes { create_index: writer.index, modify_index: writer.index };
     let session = Arc::new(Session { indexes, ..session.clone() });
     writer.view.index_session(&session);
@@ -59,13 +62,14 @@ fn touch(writer: &mut Writer<'_>, session: &Session) {
 /// # Errors
 /// [`Abort::Failed`] if the store fails.
 pub fn end(writer: &mut Writer<'_>, id: &str) -> Result<(), Abort> {
-    let Some(session) = writer.view.sessions.get(id).cloned() else { return Ok(()) };
+    let known = writer.view.sessions.get(id).or_else(|| writer.view.sessions.get(&*id.to_lowercase()));
+    let Some(session) = known.cloned() else { return Ok(()) };
     writer.view.unindex_session(&session);
     touch(writer, &session);
 
     let keys: Vec<Bytes> =
         writer.view.locks.get(&session.id).map(|keys| keys.iter().cloned().collect()).unwrap_or_default();
-    let delay_ms = u64::try_from(session.lock_delay).unwrap_or(0) / 1_000_000;
+    let delay_ms = u64::try_from(session.lock_delay).unwrap_or(0).div_ceil(1_000_000);
     let delay_ms = delay_ms.min(MAX_LOCK_DELAY_MS);
     for key in keys {
         match session.behavior {

@@ -1,9 +1,13 @@
 //! Transactions: operations run in order, see each other's effects, and all or none stay.
+//!
+//! Locks within their lock-delay are looked for first, as Consul's leader does: if there are any,
+//! they are all that is told and nothing is run.
 
 use super::apply_catalog as catalog;
 use super::apply_kv;
 use super::command::{KvCommand, KvVerb, Outcome, TxnCatalogVerb, TxnError, TxnKvVerb, TxnOp, TxnResult};
 use super::record::{Check, Indexes, KvEntry, Node, Service};
+use super::text::quote;
 use super::view::{NodeEntry, fold};
 use super::writer::{Abort, Writer, refuse};
 
@@ -12,6 +16,10 @@ use super::writer::{Abort, Writer, refuse};
 /// # Errors
 /// [`Abort::Failed`] if the store fails.
 pub fn apply(writer: &mut Writer<'_>, operations: &[TxnOp]) -> Result<Outcome, Abort> {
+    let delayed = delayed_locks(writer, operations);
+    if !delayed.is_empty() {
+        return Ok(Outcome::TxnFailed(delayed));
+    }
     let savepoint = writer.savepoint();
     let mut results = Vec::new();
     let mut errors = Vec::new();
@@ -27,6 +35,19 @@ pub fn apply(writer: &mut Writer<'_>, operations: &[TxnOp]) -> Result<Outcome, A
     }
     writer.rollback(savepoint);
     Ok(Outcome::TxnFailed(errors))
+}
+
+fn delayed_locks(writer: &Writer<'_>, operations: &[TxnOp]) -> Vec<TxnError> {
+    let mut errors = Vec::new();
+    for (op_index, operation) in operations.iter().enumerate() {
+        if let TxnOp::Kv { verb: TxnKvVerb::Write(KvVerb::Lock), command } = operation
+            && apply_kv::lock_delayed(writer, &command.key)
+        {
+            let what = format!("failed to lock key {} due to lock delay", quote(&command.key));
+            errors.push(TxnError { op_index, what });
+        }
+    }
+    errors
 }
 
 fn run(writer: &mut Writer<'_>, operation: &TxnOp, results: &mut Vec<TxnResult>) -> Result<(), Abort> {
@@ -60,20 +81,17 @@ fn kv(
     results: &mut Vec<TxnResult>,
 ) -> Result<(), Abort> {
     let key = &command.key;
-    let name = String::from_utf8_lossy(key);
+    let name = quote(key);
     match verb {
         TxnKvVerb::Write(verb) => {
-            if verb == KvVerb::Lock && apply_kv::lock_delayed(writer, key) {
-                return refuse(format!("failed to lock key {name:?} due to lock delay"));
-            }
             if !apply_kv::apply(writer, &KvCommand { verb, ..command.clone() })? {
                 return refuse(match verb {
-                    KvVerb::DeleteCas => format!("failed to delete key {name:?}, index is stale"),
-                    KvVerb::Lock => format!("failed to lock key {name:?}, lock is already held"),
-                    KvVerb::Unlock => format!(
-                        "failed to unlock key {name:?}, lock isn't held, or is held by another session"
-                    ),
-                    _ => format!("failed to set key {name:?}, index is stale"),
+                    KvVerb::DeleteCas => format!("failed to delete key {name}, index is stale"),
+                    KvVerb::Lock => format!("failed to lock key {name}, lock is already held"),
+                    KvVerb::Unlock => {
+                        format!("failed to unlock key {name}, lock isn't held, or is held by another session")
+                    }
+                    _ => format!("failed to set key {name}, index is stale"),
                 });
             }
             if matches!(verb, KvVerb::Set | KvVerb::Cas | KvVerb::Lock | KvVerb::Unlock)
@@ -84,7 +102,7 @@ fn kv(
         }
         TxnKvVerb::Get => match writer.key(key)? {
             Some(entry) => results.push(TxnResult::Kv((*entry).clone())),
-            None => return refuse(format!("key {name:?} doesn't exist")),
+            None => return refuse(format!("key {name} doesn't exist")),
         },
         TxnKvVerb::GetTree => {
             let below = writer.keys_below(key)?;
@@ -92,7 +110,7 @@ fn kv(
         }
         TxnKvVerb::CheckSession => {
             let Some(entry) = writer.key(key)? else {
-                return refuse(format!("failed to check session, key {name:?} doesn't exist"));
+                return refuse(format!("failed to check session, key {name} doesn't exist"));
             };
             let (held, wanted) = (
                 entry.session.as_deref().unwrap_or_default(),
@@ -100,18 +118,20 @@ fn kv(
             );
             if held != wanted {
                 return refuse(format!(
-                    "failed session check for key {name:?}, current session {held:?} != {wanted:?}"
+                    "failed session check for key {name}, current session {} != {}",
+                    quote(held),
+                    quote(wanted)
                 ));
             }
             results.push(without_value(&entry));
         }
         TxnKvVerb::CheckIndex => {
             let Some(entry) = writer.key(key)? else {
-                return refuse(format!("failed to check index, key {name:?} doesn't exist"));
+                return refuse(format!("failed to check index, key {name} doesn't exist"));
             };
             if entry.indexes.modify_index != command.cas {
                 return refuse(format!(
-                    "failed index check for key {name:?}, current modify index {} != {}",
+                    "failed index check for key {name}, current modify index {} != {}",
                     entry.indexes.modify_index, command.cas
                 ));
             }
@@ -119,7 +139,7 @@ fn kv(
         }
         TxnKvVerb::CheckNotExists => {
             if writer.key(key)?.is_some() {
-                return refuse(format!("key {name:?} exists"));
+                return refuse(format!("key {name} exists"));
             }
         }
     }
@@ -145,7 +165,7 @@ fn node(writer: &mut Writer<'_>, verb: TxnCatalogVerb, node: &Node) -> Result<Op
         TxnCatalogVerb::Set => catalog::set_node(writer, node)?,
         TxnCatalogVerb::Cas => {
             if !catalog::cas_holds(node.indexes.modify_index, by_name(writer)) {
-                return refuse(format!("failed to set node {:?}, index is stale", &*node.node));
+                return refuse(format!("failed to set node {}, index is stale", quote(&*node.node)));
             }
             catalog::set_node(writer, node)?;
         }
@@ -155,7 +175,7 @@ fn node(writer: &mut Writer<'_>, verb: TxnCatalogVerb, node: &Node) -> Result<Op
         }
         TxnCatalogVerb::DeleteCas => {
             if by_name(writer).map(|indexes| indexes.modify_index) != Some(node.indexes.modify_index) {
-                return refuse(format!("failed to delete node {:?}, index is stale", &*node.node));
+                return refuse(format!("failed to delete node {}, index is stale", quote(&*node.node)));
             }
             catalog::delete_node(writer, &node.node)?;
             return Ok(None);
@@ -163,7 +183,7 @@ fn node(writer: &mut Writer<'_>, verb: TxnCatalogVerb, node: &Node) -> Result<Op
     }
     match find_node(writer, node) {
         Some(entry) => Ok(Some(TxnResult::Node(entry.node.clone()))),
-        None => refuse(format!("node {:?} doesn't exist", &*node.node)),
+        None => refuse(format!("node {} doesn't exist", quote(&*node.node))),
     }
 }
 
@@ -182,7 +202,11 @@ fn service(
         TxnCatalogVerb::Set => catalog::set_service(writer, node, service)?,
         TxnCatalogVerb::Cas => {
             if !catalog::cas_holds(service.indexes.modify_index, indexes(writer)) {
-                return refuse(format!("failed to set service {id:?} on node {node:?}, index is stale"));
+                return refuse(format!(
+                    "failed to set service {} on node {}, index is stale",
+                    quote(id),
+                    quote(node)
+                ));
             }
             catalog::set_service(writer, node, service)?;
         }
@@ -192,7 +216,11 @@ fn service(
         }
         TxnCatalogVerb::DeleteCas => {
             if indexes(writer).map(|found| found.modify_index) != Some(service.indexes.modify_index) {
-                return refuse(format!("failed to delete service {id:?} on node {node:?}, index is stale"));
+                return refuse(format!(
+                    "failed to delete service {} on node {}, index is stale",
+                    quote(id),
+                    quote(node)
+                ));
             }
             catalog::delete_service(writer, node, id)?;
             return Ok(None);
@@ -200,7 +228,7 @@ fn service(
     }
     match find(writer) {
         Some(service) => Ok(Some(TxnResult::Service(service))),
-        None => refuse(format!("service {id:?} on node {node:?} doesn't exist")),
+        None => refuse(format!("service {} on node {} doesn't exist", quote(id), quote(node))),
     }
 }
 
@@ -214,7 +242,11 @@ fn check(writer: &mut Writer<'_>, verb: TxnCatalogVerb, check: &Check) -> Result
         TxnCatalogVerb::Set => catalog::set_check(writer, check)?,
         TxnCatalogVerb::Cas => {
             if !catalog::cas_holds(check.indexes.modify_index, indexes(writer)) {
-                return refuse(format!("failed to set check {id:?} on node {node:?}, index is stale"));
+                return refuse(format!(
+                    "failed to set check {} on node {}, index is stale",
+                    quote(id),
+                    quote(node)
+                ));
             }
             catalog::set_check(writer, check)?;
         }
@@ -224,7 +256,11 @@ fn check(writer: &mut Writer<'_>, verb: TxnCatalogVerb, check: &Check) -> Result
         }
         TxnCatalogVerb::DeleteCas => {
             if indexes(writer).map(|found| found.modify_index) != Some(check.indexes.modify_index) {
-                return refuse(format!("failed to delete check {id:?} on node {node:?}, index is stale"));
+                return refuse(format!(
+                    "failed to delete check {} on node {}, index is stale",
+                    quote(id),
+                    quote(node)
+                ));
             }
             catalog::delete_check(writer, node, id)?;
             return Ok(None);
@@ -232,6 +268,6 @@ fn check(writer: &mut Writer<'_>, verb: TxnCatalogVerb, check: &Check) -> Result
     }
     match find(writer) {
         Some(check) => Ok(Some(TxnResult::Check(check))),
-        None => refuse(format!("check {id:?} on node {node:?} doesn't exist")),
+        None => refuse(format!("check {} on node {} doesn't exist", quote(id), quote(node))),
     }
 }

@@ -4,12 +4,14 @@
 //! for readers, then the wakes. Applying is a function of the stored state, the index and the
 //! command alone; a batch that is replayed after a crash finds its entries applied and skips them.
 
+use std::io::Read;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
 use super::command::{Command, Envelope, Outcome};
-use super::read::StateReader;
+use super::read::{Gate, StateReader};
+use super::snapshot::{self, SnapshotError};
 use super::store::WriteStore;
 use super::view::View;
 use super::watch::Watches;
@@ -22,6 +24,9 @@ pub struct StateMachine {
     view: Arc<View>,
     published: Arc<ArcSwap<View>>,
     watches: Arc<Watches>,
+    gate: Arc<Gate>,
+    /// Index of the snapshot whose installation failed: the store is not to be used any more.
+    half_installed: Option<u64>,
 }
 
 /// What a batch gave back.
@@ -37,11 +42,19 @@ impl StateMachine {
     /// Loads the state from its store.
     ///
     /// # Errors
-    /// [`StateError::Store`] or [`StateError::Corrupt`]; the server must not start.
+    /// [`StateError::Store`], [`StateError::Corrupt`] or [`StateError::HalfInstalled`]; the server must
+    /// not start.
     pub fn open(store: Box<dyn WriteStore>) -> Result<Self, StateError> {
         let view = Arc::new(rows::load(&*store)?);
         let published = Arc::new(ArcSwap::new(Arc::clone(&view)));
-        Ok(Self { store, view, published, watches: Arc::default() })
+        Ok(Self {
+            store,
+            view,
+            published,
+            watches: Arc::default(),
+            gate: Arc::default(),
+            half_installed: None,
+        })
     }
 
     /// Index of the last applied command.
@@ -51,7 +64,12 @@ impl StateMachine {
 
     /// A handle for readers.
     pub fn reader(&self) -> StateReader {
-        StateReader::new(Arc::clone(&self.published), self.store.reader(), Arc::clone(&self.watches))
+        StateReader::new(
+            Arc::clone(&self.published),
+            self.store.reader(),
+            Arc::clone(&self.watches),
+            Arc::clone(&self.gate),
+        )
     }
 
     /// The working view; equal to the published one between batches.
@@ -69,6 +87,9 @@ impl StateMachine {
         &mut self,
         entries: impl IntoIterator<Item = (u64, &'a [u8])>,
     ) -> Result<Applied, StateError> {
+        if let Some(index) = self.half_installed {
+            return Err(StateError::HalfInstalled { index });
+        }
         let mut applied = Applied::default();
         let mut writer = Writer::new(&*self.store, (*self.view).clone());
         writer.index = self.view.index;
@@ -97,6 +118,28 @@ impl StateMachine {
         self.published.store(Arc::clone(&self.view));
         self.watches.wake(&finished.touched);
         Ok(applied)
+    }
+
+    /// Replaces the whole state by a snapshot ([`snapshot::write`]), publishes it and wakes everybody;
+    /// answers its applied index. Meanwhile and after a failure keys cannot be read; the catalog is
+    /// read from the old view.
+    ///
+    /// # Errors
+    /// With [`SnapshotError::NotASnapshot`], [`SnapshotError::Version`] or a stream that ends within
+    /// its head nothing has happened. After every other error the state is void and the server must
+    /// stop; the store says so when it is opened.
+    pub fn install(&mut self, from: impl Read) -> Result<u64, SnapshotError> {
+        let from = snapshot::Reader::open(from)?;
+        let index = from.index();
+        self.gate.close();
+        self.half_installed = Some(index);
+        snapshot::install(&*self.store, from)?;
+        self.view = Arc::new(rows::load(&*self.store)?);
+        self.published.store(Arc::clone(&self.view));
+        self.half_installed = None;
+        self.gate.open();
+        self.watches.wake_all();
+        Ok(index)
     }
 
     /// Makes everything applied so far survive a crash of the machine; the log may be cut below

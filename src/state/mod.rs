@@ -20,8 +20,12 @@ pub mod metadata;
 pub mod read;
 pub mod record;
 mod rows;
+pub mod snapshot;
 pub mod store;
 pub mod store_disk;
+#[cfg(test)]
+mod tests;
+pub mod text;
 pub mod view;
 pub mod watch;
 mod writer;
@@ -56,4 +60,17 @@ pub enum StateError {
         /// What is wrong with it.
         reason: String,
     },
+    /// The installation of a snapshot did not end: the store holds parts of a state. It must be
+    /// installed anew.
+    #[error(
+        "the installation of a snapshot (index {index}) did not finish; the state is incomplete and must be \
+         installed again"
+    )]
+    HalfInstalled {
+        /// Index of the snapshot.
+        index: u64,
+    },
+    /// The state is being replaced by a snapshot; try again.
+    #[error("the state is being replaced by a snapshot, try again")]
+    Installing,
 }

@@ -1,7 +1,7 @@
 //! How the records of the view lie in the store, and how the view is loaded from it.
 //!
 //! Rows are one version byte and named-field msgpack, so that fields can be added. Compound keys
-//! put a two-byte big-endian length in front of their first part: rows of one node stay together.
+//! put a four-byte big-endian length in front of their first part: rows of one node stay together.
 
 use std::ops::ControlFlow;
 use std::sync::Arc;
@@ -18,6 +18,8 @@ use super::view::{Folded, NodeEntry, TableIndexes, View, fold};
 
 const ROW_VERSION: u8 = 1;
 const META_KEY: &[u8] = b"applied";
+/// There while a snapshot is being installed; the row is the snapshot's index.
+const INSTALLING_KEY: &[u8] = b"installing";
 const SERVICE_INDEX_PREFIX: &[u8] = b"service/";
 
 /// A row of the view that a batch has changed.
@@ -49,10 +51,9 @@ struct Meta {
 }
 
 fn compound(first: &[u8], second: &[u8]) -> Vec<u8> {
-    // Names longer than 64 KB are refused long before they get here; a clamped length would only
-    // cost locality, never uniqueness of the whole key.
-    let length = u16::try_from(first.len()).unwrap_or(u16::MAX);
-    let mut key = Vec::with_capacity(2 + first.len() + second.len());
+    // A command is far below 4 GiB, so no name is clamped.
+    let length = u32::try_from(first.len()).unwrap_or(u32::MAX);
+    let mut key = Vec::with_capacity(4 + first.len() + second.len());
     key.extend_from_slice(&length.to_be_bytes());
     key.extend_from_slice(first);
     key.extend_from_slice(second);
@@ -61,8 +62,9 @@ fn compound(first: &[u8], second: &[u8]) -> Vec<u8> {
 
 fn split(table: Table, key: &[u8]) -> Result<(&[u8], &[u8]), StateError> {
     let corrupt = || corrupt_row(table, key, "compound key cut off");
-    let (length, rest) = key.split_first_chunk::<2>().ok_or_else(corrupt)?;
-    rest.split_at_checked(usize::from(u16::from_be_bytes(*length))).ok_or_else(corrupt)
+    let (length, rest) = key.split_first_chunk::<4>().ok_or_else(corrupt)?;
+    let length = usize::try_from(u32::from_be_bytes(*length)).map_err(|_| corrupt())?;
+    rest.split_at_checked(length).ok_or_else(corrupt)
 }
 
 fn corrupt_row(table: Table, key: &[u8], reason: impl Into<String>) -> StateError {
@@ -126,8 +128,8 @@ pub fn change(view: &View, row: &RowKey) -> Result<Change, StateError> {
         }
         RowKey::ServiceIndex(name) => {
             let key = [SERVICE_INDEX_PREFIX, name.as_bytes()].concat();
-            Ok(match view.services.get(name) {
-                Some(entry) => Change::Put(Table::Meta, key, entry.index.to_le_bytes().to_vec()),
+            Ok(match view.own_service_index(name) {
+                Some(index) => Change::Put(Table::Meta, key, index.to_le_bytes().to_vec()),
                 None => Change::Delete(Table::Meta, key),
             })
         }
@@ -161,6 +163,60 @@ pub fn meta_change(view: &View) -> Result<Change, StateError> {
     Ok(Change::Put(Table::Meta, META_KEY.to_vec(), encode(&meta)?))
 }
 
+fn load_meta(store: &dyn ReadStore) -> Result<Meta, StateError> {
+    let mut index = None;
+    store.get(Table::Meta, INSTALLING_KEY, &mut |row| {
+        index = Some(decode_index(Table::Meta, INSTALLING_KEY, row));
+    })?;
+    if let Some(index) = index {
+        return Err(StateError::HalfInstalled { index: index? });
+    }
+    let mut meta = Ok(Meta::default());
+    store.get(Table::Meta, META_KEY, &mut |row| meta = decode(Table::Meta, META_KEY, row))?;
+    meta
+}
+
+/// Up to which index a store has applied.
+///
+/// # Errors
+/// [`StateError::HalfInstalled`], [`StateError::Store`] or [`StateError::Corrupt`].
+pub fn applied_index(store: &dyn ReadStore) -> Result<u64, StateError> {
+    load_meta(store).map(|meta| meta.index)
+}
+
+/// Whether a row is the one [`meta_change`] writes.
+pub fn is_applied_row(table: Table, key: &[u8]) -> bool {
+    table == Table::Meta && key == META_KEY
+}
+
+/// The batch that marks a store as one a snapshot is being installed into.
+pub fn begin_install(index: u64) -> [Change; 2] {
+    [
+        Change::Put(Table::Meta, INSTALLING_KEY.to_vec(), index.to_le_bytes().to_vec()),
+        Change::Delete(Table::Meta, META_KEY.to_vec()),
+    ]
+}
+
+/// The change that takes the mark away again.
+pub fn end_install() -> Change {
+    Change::Delete(Table::Meta, INSTALLING_KEY.to_vec())
+}
+
+/// The changes that empty the table of what belongs to no record, but for that mark.
+///
+/// # Errors
+/// [`StateError::Store`].
+pub fn clear_meta(store: &dyn ReadStore) -> Result<Vec<Change>, StateError> {
+    let mut changes = Vec::new();
+    each(store, Table::Meta, b"", |key, _| {
+        if key != INSTALLING_KEY {
+            changes.push(Change::Delete(Table::Meta, key.to_vec()));
+        }
+        Ok(())
+    })?;
+    Ok(changes)
+}
+
 /// Visits all rows of a table, stopping at the first error.
 fn each(
     store: &dyn ReadStore,
@@ -176,26 +232,14 @@ fn each(
     outcome
 }
 
-/// Up to which index the store has applied; 0 for an empty one.
-///
-/// # Errors
-/// [`StateError::Store`] or [`StateError::Corrupt`].
-pub fn applied_index(store: &dyn ReadStore) -> Result<u64, StateError> {
-    let mut meta = Ok(Meta::default());
-    store.get(Table::Meta, META_KEY, &mut |row| meta = decode(Table::Meta, META_KEY, row))?;
-    Ok(meta?.index)
-}
-
 /// Reads the whole view back from the store.
 ///
 /// # Errors
 /// [`StateError::Store`] if the disk fails, [`StateError::Corrupt`] naming the first row that cannot
-/// be read.
+/// be read, [`StateError::HalfInstalled`].
 pub fn load(store: &dyn ReadStore) -> Result<View, StateError> {
     let mut view = View::default();
-    let mut meta = Ok(Meta::default());
-    store.get(Table::Meta, META_KEY, &mut |row| meta = decode(Table::Meta, META_KEY, row))?;
-    let meta = meta?;
+    let meta = load_meta(store)?;
     view.index = meta.index;
     view.indexes = meta.tables;
 
@@ -229,9 +273,7 @@ pub fn load(store: &dyn ReadStore) -> Result<View, StateError> {
     each(store, Table::Meta, SERVICE_INDEX_PREFIX, |key, row| {
         let name = text(Table::Meta, key, &key[SERVICE_INDEX_PREFIX.len()..])?;
         let index = decode_index(Table::Meta, key, row)?;
-        if let Some(entry) = view.services.get_mut(&name) {
-            entry.index = index;
-        }
+        view.set_service_index(&name, index);
         Ok(())
     })?;
     each(store, Table::Sessions, b"", |key, row| {

@@ -127,11 +127,11 @@ pub trait WriteStore: SharedStore {
     /// [`StateError::Store`] if the disk fails; the owner must then stop.
     fn make_durable(&self) -> Result<(), StateError>;
 
-    /// Removes all rows of all tables (a snapshot is about to be installed).
+    /// Removes all rows of a table (a snapshot is being installed).
     ///
     /// # Errors
     /// [`StateError::Store`] if the disk fails; the owner must then stop.
-    fn clear(&self) -> Result<(), StateError>;
+    fn clear(&self, table: Table) -> Result<(), StateError>;
 
     /// The same store for readers.
     fn reader(&self) -> Arc<dyn SharedStore>;
@@ -201,8 +201,8 @@ impl WriteStore for MemoryStore {
         Ok(())
     }
 
-    fn clear(&self) -> Result<(), StateError> {
-        self.rows.write().clear();
+    fn clear(&self, table: Table) -> Result<(), StateError> {
+        self.rows.write().retain(|(found, _), _| *found != table);
         Ok(())
     }
 

@@ -231,20 +231,17 @@ impl WriteStore for DiskStore {
         self.shared.db.flush_wal(true).map_err(|error| self.failed("sync", &error))
     }
 
-    fn clear(&self) -> Result<(), StateError> {
-        for table in Table::ALL {
-            let family = self.family(table)?;
-            let mut last: Option<Box<[u8]>> = None;
-            if let Some(row) = self.shared.db.iterator_cf(family, IteratorMode::End).next() {
-                last = Some(row.map_err(|error| self.failed("read", &error))?.0);
-            }
-            let Some(last) = last else { continue };
-            let mut batch = WriteBatch::default();
-            batch.delete_range_cf(family, b"".as_slice(), &last);
-            batch.delete_cf(family, &last);
-            self.shared.db.write(batch).map_err(|error| self.failed("write", &error))?;
-        }
-        Ok(())
+    fn clear(&self, table: Table) -> Result<(), StateError> {
+        let family = self.family(table)?;
+        let Some(last) = self.shared.db.iterator_cf(family, IteratorMode::End).next() else {
+            return Ok(());
+        };
+        let (last, _) = last.map_err(|error| self.failed("read", &error))?;
+        let mut batch = WriteBatch::default();
+        // The range ends before `last`.
+        batch.delete_range_cf(family, b"".as_slice(), &last);
+        batch.delete_cf(family, &last);
+        self.shared.db.write(batch).map_err(|error| self.failed("write", &error))
     }
 
     fn reader(&self) -> Arc<dyn SharedStore> {
@@ -328,7 +325,7 @@ mod tests {
         assert_eq!(collect(&store, Table::Kvs, b"\xff"), [b"\xff\xff".to_vec()]);
         assert_eq!(collect(&store, Table::Kvs, b"").len(), 5);
         assert!(collect(&store, Table::Nodes, b"").is_empty());
-        store.clear().unwrap();
+        store.clear(Table::Kvs).unwrap();
         assert!(collect(&store, Table::Kvs, b"").is_empty());
     }
 

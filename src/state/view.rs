@@ -23,6 +23,11 @@ pub fn fold(name: &str) -> Folded {
     if name.chars().any(char::is_uppercase) { name.to_lowercase().into() } else { name.into() }
 }
 
+/// Whether two names are one in lookup form.
+pub fn same_name(one: &str, other: &str) -> bool {
+    one == other || fold(one) == fold(other)
+}
+
 /// A node with everything that lives on it.
 #[derive(Debug, Clone)]
 pub struct NodeEntry {
@@ -77,7 +82,7 @@ pub struct Instance {
 impl Instance {
     /// The node's own checks first, then those of this instance, each by check id.
     pub fn checks(&self) -> impl Iterator<Item = &Arc<Check>> {
-        let own = |check: &&Arc<Check>| check.service_id == *self.service.id;
+        let own = |check: &&Arc<Check>| same_name(&check.service_id, &self.service.id);
         let node = self.entry.checks.values().filter(|check| check.service_id.is_empty());
         node.chain(self.entry.checks.values().filter(own))
     }
@@ -94,6 +99,9 @@ pub struct View {
     pub node_ids: OrdMap<Arc<str>, Folded>,
     /// Service names by folded name.
     pub services: OrdMap<Folded, ServiceEntry>,
+    /// Indexes of service names that lost their last instance by a rename, not by a removal: Consul
+    /// 1.8 forgets a name's index with a removal only. By folded name, never one of `services`.
+    pub idle_services: OrdMap<Folded, u64>,
     /// (folded node, folded service id) of instances reachable through Connect, by folded destination.
     pub connect: OrdMap<Folded, OrdSet<(Folded, Folded)>>,
     /// Sessions by id.
@@ -158,21 +166,49 @@ impl View {
         self.indexes.services
     }
 
-    /// Index for the instances of a service: the service's own; once its last instance is gone the
-    /// index of that extinction; else that of the whole catalog. `checks` says whether the answer
-    /// holds checks.
+    /// Index for the instances of a service: the service's own; with no instances the index at which
+    /// a service name last lost its last one; else that of the whole catalog. `checks` says whether
+    /// the answer holds checks.
     pub fn service_index(&self, name: &str, checks: bool) -> u64 {
-        match self.services.get(&*fold(name)) {
+        let name = fold(name);
+        self.name_index(&name, self.services.contains_key(&name), checks)
+    }
+
+    /// Index for the instances that serve a name through Connect (`connect_instances`). With
+    /// `checks` (`/v1/health/connect`) it follows the services found, without
+    /// (`/v1/catalog/connect`) the name asked for.
+    pub fn connect_index(&self, name: &str, checks: bool) -> u64 {
+        let name = fold(name);
+        let found = self.connect.get(&name);
+        if !checks {
+            return self.name_index(&name, found.is_some(), false);
+        }
+        let services = found.into_iter().flat_map(|instances| self.join(instances));
+        services
+            .map(|instance| self.name_index(&fold(&instance.service.service), true, true))
+            .max()
+            .unwrap_or_else(|| self.name_index(&name, false, true))
+    }
+
+    fn name_index(&self, name: &Folded, found: bool, checks: bool) -> u64 {
+        if !found && self.indexes.service_extinction > 0 {
+            return self.indexes.service_extinction;
+        }
+        match self.services.get(name) {
             Some(entry) => entry.index,
-            None if self.indexes.service_extinction > 0 => self.indexes.service_extinction,
-            None => self.catalog_index(checks),
+            None => self.idle_services.get(name).copied().unwrap_or_else(|| self.catalog_index(checks)),
         }
     }
 
-    /// Index for the checks of a service (`/v1/health/checks`), which Consul looks up without
-    /// regard to extinctions.
-    pub fn service_checks_index(&self, name: &str) -> u64 {
-        self.services.get(&*fold(name)).map_or_else(|| self.catalog_index(true), |entry| entry.index)
+    /// Index for the checks of a service (`/v1/health/checks`): that of the whole table.
+    pub fn service_checks_index(&self) -> u64 {
+        self.indexes.checks
+    }
+
+    /// Index for the checks of a service on nodes with some metadata: Consul has another way to
+    /// that list, which follows the service and not the table.
+    pub fn service_checks_by_meta_index(&self, name: &str) -> u64 {
+        self.name_index(&fold(name), true, true)
     }
 
     /// Index of the whole catalog.
@@ -209,7 +245,11 @@ impl View {
     pub(super) fn attach_service(&mut self, node: &Folded, service: Arc<Service>) -> bool {
         let Some(entry) = self.nodes.get_mut(node) else { return false };
         let key = (node.clone(), fold(&service.id));
-        self.services.entry(fold(&service.service)).or_default().instances.insert(key.clone());
+        let name = fold(&service.service);
+        let index = self.idle_services.remove(&name);
+        let named = self.services.entry(name).or_default();
+        named.instances.insert(key.clone());
+        named.index = index.unwrap_or(named.index);
         if let Some(destination) = connect_destination(&service) {
             self.connect.entry(destination).or_default().insert(key.clone());
         }
@@ -217,14 +257,20 @@ impl View {
         true
     }
 
-    /// Takes a service off its node; the service's name stays, maybe without instances.
+    /// Takes a service off its node. A name that loses its last instance by it goes to the idle ones.
     pub(super) fn detach_service(&mut self, node: &Folded, service: &Service) {
         let key = (node.clone(), fold(&service.id));
         if let Some(entry) = self.nodes.get_mut(node) {
             Arc::make_mut(entry).services.remove(&key.1);
         }
-        if let Some(entry) = self.services.get_mut(&fold(&service.service)) {
-            entry.instances.remove(&key);
+        let name = fold(&service.service);
+        if let Some(named) = self.services.get_mut(&name) {
+            named.instances.remove(&key);
+            if named.instances.is_empty() {
+                let index = named.index;
+                self.services.remove(&name);
+                self.idle_services.insert(name, index);
+            }
         }
         if let Some(destination) = connect_destination(service)
             && let Some(instances) = self.connect.get_mut(&destination)
@@ -234,6 +280,21 @@ impl View {
                 self.connect.remove(&destination);
             }
         }
+    }
+
+    /// Sets the index of a service name, be there instances or not.
+    pub(super) fn set_service_index(&mut self, name: &Folded, index: u64) {
+        match self.services.get_mut(name) {
+            Some(entry) => entry.index = index,
+            None => {
+                self.idle_services.insert(name.clone(), index);
+            }
+        }
+    }
+
+    /// Index of a service name, if it has one.
+    pub(super) fn own_service_index(&self, name: &Folded) -> Option<u64> {
+        self.services.get(name).map(|entry| entry.index).or_else(|| self.idle_services.get(name).copied())
     }
 
     /// Adds a session with its derived indexes.

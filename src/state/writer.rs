@@ -245,7 +245,8 @@ impl<'a> Writer<'a> {
         self.tombstones.insert(key.clone(), Some(self.index));
     }
 
-    /// Forgets tombstones up to an index.
+    /// Forgets tombstones up to an index. Nothing anybody reads changes but the index of lists below
+    /// them, which falls back to that of what is left.
     ///
     /// # Errors
     /// [`StateError::Store`].
@@ -264,9 +265,6 @@ impl<'a> Writer<'a> {
                 .filter(|(_, index)| index.is_some_and(|index| index <= up_to))
                 .map(|(key, _)| key.clone()),
         );
-        if !old.is_empty() {
-            self.view.indexes.tombstones = self.index;
-        }
         for key in old {
             self.tombstones.insert(key, None);
         }

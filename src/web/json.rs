@@ -146,7 +146,7 @@ impl Json {
     /// A name that is data, such as a key of a map.
     pub fn key_text(&mut self, name: &str) -> &mut Self {
         self.separate();
-        write_text(&mut self.out, name.as_bytes());
+        write_quoted(&mut self.out, name);
         self.out.extend_from_slice(if self.pretty { b": " } else { b":" });
         self.place = Place::AfterKey;
         self
@@ -155,7 +155,8 @@ impl Json {
     /// A string.
     #[inline]
     pub fn text(&mut self, text: &str) {
-        self.byte_text(text.as_bytes());
+        self.separate();
+        write_quoted(&mut self.out, text);
     }
 
     /// A string from bytes that should be UTF-8.
@@ -293,27 +294,62 @@ const ESCAPES: [u8; 128] = {
 };
 
 fn write_text(out: &mut Vec<u8>, text: &[u8]) {
+    if let Ok(text) = std::str::from_utf8(text) {
+        return write_quoted(out, text);
+    }
     out.push(b'"');
-    match std::str::from_utf8(text) {
-        Ok(text) => write_valid(out, text),
-        Err(_) => {
-            for chunk in text.utf8_chunks() {
-                write_valid(out, chunk.valid());
-                // Go replaces every single byte that fits no character.
-                for _ in chunk.invalid() {
-                    out.extend_from_slice(b"\\ufffd");
-                }
-            }
+    for chunk in text.utf8_chunks() {
+        write_valid(out, chunk.valid());
+        // Go replaces every single byte that fits no character.
+        for _ in chunk.invalid() {
+            out.extend_from_slice(b"\\ufffd");
         }
     }
     out.push(b'"');
+}
+
+#[inline]
+fn write_quoted(out: &mut Vec<u8>, text: &str) {
+    out.reserve(text.len() + 2);
+    out.push(b'"');
+    write_valid(out, text);
+    out.push(b'"');
+}
+
+/// Whether none of eight bytes needs a closer look: no control, no character to escape, nothing
+/// beyond ASCII. Looks at all of them at once (Bit Twiddling Hacks, "Determine if a word has a
+/// byte equal to n"); a false alarm costs only the closer look.
+const fn is_plain(word: u64) -> bool {
+    const fn each(byte: u8) -> u64 {
+        u64::from_ne_bytes([byte; 8])
+    }
+    const fn zero_byte(word: u64) -> u64 {
+        word.wrapping_sub(each(1)) & !word
+    }
+    let control = word.wrapping_sub(each(0x20)) & !word;
+    let quote = zero_byte(word ^ each(b'"'));
+    let backslash = zero_byte(word ^ each(b'\\'));
+    let angle = zero_byte((word | each(2)) ^ each(b'>')); // `<` differs in this bit only
+    let ampersand = zero_byte(word ^ each(b'&'));
+    (word | control | quote | backslash | angle | ampersand) & each(0x80) == 0
 }
 
 fn write_valid(out: &mut Vec<u8>, text: &str) {
     let bytes = text.as_bytes();
     let mut start = 0;
     let mut at = 0;
+    let mut looked_to = 0;
     while let Some(&byte) = bytes.get(at) {
+        if at >= looked_to {
+            while let Some(Ok(word)) = bytes.get(at..at + 8).map(<[u8; 8]>::try_from) {
+                if !is_plain(u64::from_ne_bytes(word)) {
+                    break;
+                }
+                at += 8;
+            }
+            looked_to = at + 8;
+            continue;
+        }
         let (escape, length) = match byte {
             0xE2 if matches!(bytes.get(at + 1..at + 3), Some([0x80, 0xA8 | 0xA9])) => (b'l', 3),
             byte => (ESCAPES.get(usize::from(byte)).copied().unwrap_or(0), 1),
@@ -392,6 +428,18 @@ mod tests {
         ];
         for (name, text, want) in table {
             assert_eq!(written(false, |json| json.byte_text(text)), want, "{name}");
+        }
+    }
+
+    #[test]
+    fn looks_closer_at_whatever_needs_it() {
+        for byte in 0..=u8::MAX {
+            let plain = ESCAPES.get(usize::from(byte)) == Some(&0);
+            for place in 0..8 {
+                let mut word = *b"abcdefgh";
+                word[place] = byte;
+                assert_eq!(is_plain(u64::from_ne_bytes(word)), plain, "{byte:#04x} at {place}");
+            }
         }
     }
 

@@ -9,7 +9,7 @@ use std::sync::Arc;
 use actix_http::Extensions;
 use actix_web::rt::net::TcpStream;
 use parking_lot::Mutex;
-use rustix::net::{Shutdown, shutdown};
+use rustix::net::{SendFlags, Shutdown, send, shutdown};
 
 /// What a connection too many gets before it is closed.
 const REFUSAL: &[u8] = b"HTTP/1.1 429 Too Many Requests\r\n\
@@ -62,8 +62,9 @@ impl ClientLimit {
             data.insert(counted);
         } else {
             tracing::warn!(addr = %peer, limit = self.most, "client has too many connections open");
-            // Best effort: the connection is given up either way.
-            let _ = stream.try_write(REFUSAL);
+            // Best effort: the connection is given up either way. Past the runtime, which does not
+            // know yet that a new connection can be written to.
+            let _ = send(stream, REFUSAL, SendFlags::NOSIGNAL | SendFlags::DONTWAIT);
             let _ = shutdown(stream, Shutdown::Both);
         }
     }

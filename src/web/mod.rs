@@ -43,17 +43,20 @@
 //! its body with [`request::Request::body`] and calls its endpoint. Errors of endpoints become
 //! [`error::WebError`] by `?`, and answers by [`error::WebError::into_reply`].
 
+pub mod agent;
 pub mod answers;
 pub mod blocking;
 pub mod catalog;
 pub mod coordinate;
 pub mod error;
+pub mod event;
 pub mod gzip;
 pub mod health;
 pub mod json;
 pub mod json_catalog;
 pub mod kv;
 pub mod limit;
+pub mod operator;
 pub mod path;
 pub mod query;
 pub mod reply;
@@ -62,7 +65,15 @@ pub mod route;
 pub mod server;
 pub mod session;
 pub mod settings;
+pub mod snapshot;
 pub mod status;
+pub mod stream;
+#[cfg(test)]
+pub mod testing;
+#[cfg(test)]
+mod tests;
+pub mod txn;
+pub mod ui;
 
 pub use blocking::MetaStyle;
 pub use error::WebError;
@@ -76,12 +87,18 @@ pub use settings::WebSettings;
 /// The routes of all endpoint families.
 pub fn routes() -> Vec<Route> {
     let families = [
+        agent::routes(),
         catalog::routes(),
         coordinate::routes(),
+        event::routes(),
         health::routes(),
         kv::routes(),
+        operator::routes(),
         session::routes(),
+        snapshot::routes(),
         status::routes(),
+        txn::routes(),
+        ui::routes(),
     ];
     families.concat()
 }

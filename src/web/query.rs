@@ -220,7 +220,8 @@ mod tests {
 
     #[test]
     fn parses_query_strings_as_go_does() {
-        let table: [(&str, Option<&[(&str, &str)]>); 12] = [
+        type Pairs = &'static [(&'static str, &'static str)];
+        let table: [(&str, Option<Pairs>); 12] = [
             ("", Some(&[])),
             ("raw", Some(&[("raw", "")])),
             ("raw=", Some(&[("raw", "")])),

@@ -10,6 +10,7 @@ use smallvec::SmallVec;
 
 use super::json::Json;
 use super::server::Shared;
+use super::stream::{Body, BodyStream};
 use crate::endpoints::query::QueryMeta;
 
 static INDEX: HeaderName = HeaderName::from_static("x-consul-index");
@@ -57,12 +58,19 @@ struct Meta {
     consistency: Option<&'static str>,
 }
 
+/// What is sent.
+#[derive(Debug, Clone)]
+enum Content {
+    Whole(Bytes),
+    Stream(BodyStream),
+}
+
 /// An answer under construction.
 #[derive(Debug, Clone)]
 pub struct Reply {
     status: StatusCode,
     content_type: ContentType,
-    body: Bytes,
+    body: Content,
     meta: Meta,
     headers: SmallVec<[(HeaderName, HeaderValue); 1]>,
     /// A body was written, be it an empty one: then it may be compressed.
@@ -75,7 +83,7 @@ impl Reply {
         Self {
             status,
             content_type: ContentType::None,
-            body: Bytes::new(),
+            body: Content::Whole(Bytes::new()),
             meta: Meta::default(),
             headers: SmallVec::new(),
             has_body: false,
@@ -94,7 +102,12 @@ impl Reply {
 
     /// Any body.
     pub fn with_body(status: StatusCode, content_type: ContentType, body: impl Into<Bytes>) -> Self {
-        Self { content_type, body: body.into(), has_body: true, ..Self::empty(status) }
+        Self { content_type, body: Content::Whole(body.into()), has_body: true, ..Self::empty(status) }
+    }
+
+    /// 200 with a body that is still being made; never compressed here.
+    pub fn stream(content_type: ContentType, stream: BodyStream) -> Self {
+        Self { content_type, body: Content::Stream(stream), ..Self::ok() }
     }
 
     /// A text, as errors are. An empty one has no content type.
@@ -189,22 +202,27 @@ impl Reply {
         self.status
     }
 
-    /// The body.
+    /// The body; empty when it is streamed.
     pub fn body(&self) -> &Bytes {
-        &self.body
+        static NOTHING: Bytes = Bytes::new();
+        match &self.body {
+            Content::Whole(body) => body,
+            Content::Stream(_) => &NOTHING,
+        }
     }
 
     /// The response of an endpoint: with what the settings add to all of them, compressed if asked for.
-    pub(super) fn into_response(self, shared: &Shared, gzip: bool) -> Response<Bytes> {
-        let (body, compressed) = if gzip && self.has_body {
-            match super::gzip::compress(&self.body) {
-                Some(body) => (body, true),
-                None => (self.body.clone(), false),
-            }
-        } else {
-            (self.body.clone(), false)
+    pub(super) fn into_response(self, shared: &Shared, gzip: bool) -> Response<Body> {
+        let small = match &self.body {
+            Content::Whole(body) if gzip && self.has_body => super::gzip::compress(body),
+            _ => None,
         };
-        let mut response = self.into_bare_response_with(body);
+        let compressed = small.is_some();
+        let reply = match small {
+            Some(body) => Self { body: Content::Whole(body), ..self },
+            None => self,
+        };
+        let mut response = reply.into_bare_response();
         let headers = response.headers_mut();
         headers.insert(VARY, HeaderValue::from_static("Accept-Encoding"));
         if compressed {
@@ -220,12 +238,11 @@ impl Reply {
     }
 
     /// The response as it is, for what is answered before any endpoint sees the request.
-    pub(super) fn into_bare_response(self) -> Response<Bytes> {
-        let body = self.body.clone();
-        self.into_bare_response_with(body)
-    }
-
-    fn into_bare_response_with(self, body: Bytes) -> Response<Bytes> {
+    pub(super) fn into_bare_response(self) -> Response<Body> {
+        let body = match self.body {
+            Content::Whole(body) => Body::Whole(body),
+            Content::Stream(stream) => stream.into(),
+        };
         let mut response = Response::with_body(self.status, body);
         // Scripts grep for the names as Consul writes them.
         response.head_mut().set_camel_case_headers(true);

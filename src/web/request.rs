@@ -123,6 +123,11 @@ impl Request {
         self.header(&CONTENT_LENGTH)?.parse().ok()
     }
 
+    /// The body piece by piece, for bodies too large to be held in memory.
+    pub fn pieces(&mut self) -> Pieces {
+        Pieces { patience: self.settings().body_timeout, payload: self.inner.take_payload() }
+    }
+
     /// Reads the body, at most `limit` bytes.
     ///
     /// # Errors
@@ -154,6 +159,23 @@ impl Request {
             body.extend_from_slice(&chunk);
         }
         Ok(body.freeze())
+    }
+}
+
+/// A body that is read piece by piece; see [`Request::pieces`].
+pub struct Pieces {
+    payload: Payload,
+    patience: Duration,
+}
+
+impl Pieces {
+    /// The next piece; `None` at the end.
+    ///
+    /// # Errors
+    /// [`BodyError::Timeout`] when nothing arrives for [`WebSettings::body_timeout`];
+    /// [`BodyError::Broken`] when the client goes away.
+    pub async fn next(&mut self) -> Result<Option<Bytes>, BodyError> {
+        next_chunk(&mut self.payload, self.patience).await
     }
 }
 

@@ -80,6 +80,11 @@ impl Route {
     pub const fn bare(pattern: &'static str, handler: Handler) -> Self {
         Self { pattern, methods: &[], handler, endpoint: false }
     }
+
+    /// The pattern.
+    pub const fn pattern(&self) -> &'static str {
+        self.pattern
+    }
 }
 
 struct Entry {

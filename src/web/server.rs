@@ -18,7 +18,6 @@ use actix_http::{KeepAlive, Response};
 use actix_web::HttpServer;
 use actix_web::dev::{AppConfig, Server, ServerHandle, Service, ServiceFactory};
 use actix_web::http::header::{HeaderName, HeaderValue};
-use bytes::Bytes;
 use futures::future::LocalBoxFuture;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
 
@@ -28,6 +27,7 @@ use super::limit::ClientLimit;
 use super::reply::Reply;
 use super::route::{self, Answer, Route, Router};
 use super::settings::WebSettings;
+use super::stream::Body;
 use crate::endpoints::Endpoints;
 use crate::endpoints::blocking::Drain;
 
@@ -207,7 +207,7 @@ struct WebFactory {
 }
 
 impl ServiceFactory<actix_http::Request> for WebFactory {
-    type Response = Response<Bytes>;
+    type Response = Response<Body>;
     type Error = actix_web::Error;
     type Config = AppConfig;
     type Service = Web;
@@ -225,7 +225,7 @@ struct Web {
 }
 
 impl Service<actix_http::Request> for Web {
-    type Response = Response<Bytes>;
+    type Response = Response<Body>;
     type Error = actix_web::Error;
     type Future = Served;
 
@@ -240,7 +240,7 @@ impl Service<actix_http::Request> for Web {
 
 /// A response that is there already or on its way.
 pub(super) enum Served {
-    Now(Option<Response<Bytes>>),
+    Now(Option<Response<Body>>),
     Later { answer: LocalBoxFuture<'static, Result<Reply, WebError>>, room: Rc<Room>, gzip: Option<bool> },
 }
 
@@ -260,7 +260,7 @@ impl Served {
     }
 }
 
-fn finish(shared: &Shared, result: Result<Reply, WebError>, gzip: Option<bool>) -> Response<Bytes> {
+fn finish(shared: &Shared, result: Result<Reply, WebError>, gzip: Option<bool>) -> Response<Body> {
     let reply = result.unwrap_or_else(WebError::into_reply);
     match gzip {
         Some(gzip) => reply.into_response(shared, gzip),
@@ -269,7 +269,7 @@ fn finish(shared: &Shared, result: Result<Reply, WebError>, gzip: Option<bool>) 
 }
 
 impl Future for Served {
-    type Output = Result<Response<Bytes>, actix_web::Error>;
+    type Output = Result<Response<Body>, actix_web::Error>;
 
     fn poll(self: Pin<&mut Self>, context: &mut Context<'_>) -> Poll<Self::Output> {
         match self.get_mut() {

@@ -363,7 +363,8 @@ mod tests {
 
     #[test]
     fn a_node_is_sent_when_anything_of_it_differs() {
-        let table: [(&str, fn(&mut Node), bool); 6] = [
+        type Change = fn(&mut Node);
+        let table: [(&str, Change, bool); 6] = [
             ("the same", |_| {}, false),
             ("another id", |node| node.id = "x".into(), true),
             ("another address", |node| node.address = "10.0.0.2".into(), true),

@@ -1,4 +1,4 @@
-//! LocalState: this agent's services and checks, and the anti-entropy that keeps the catalog equal
+//! `LocalState`: this agent's services and checks, and the anti-entropy that keeps the catalog equal
 //! to them.
 //!
 //! The truth is in [`LocalState`], a handle anybody may hold and read without a mailbox; it outlives

@@ -1,0 +1,414 @@
+//! `/v1/agent/*`: this agent.
+//!
+//! What needs services and checks registered here, gossip with others or Connect answers 501 until
+//! it is built.
+
+use std::fmt::Write as _;
+use std::sync::Arc;
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use actix_web::http::StatusCode;
+use actix_web::http::header::HeaderValue;
+
+use super::reply::{ContentType, Reply};
+use super::{Answer, Json, Request, Route, WebError};
+use crate::endpoints::EndpointError;
+use crate::endpoints::agent::{Agent, Member};
+use crate::endpoints::filter::{CheckFields, Filter, ServiceFields};
+use crate::endpoints::operator::Operator;
+use crate::state::record::{Check, Service};
+
+/// The routes of this family.
+pub fn routes() -> Vec<Route> {
+    vec![
+        Route::new("/v1/agent/token/", &["PUT"], |_| {
+            Reply::text(StatusCode::UNAUTHORIZED, "ACL support disabled").into()
+        }),
+        Route::new("/v1/agent/self", &["GET"], |request| own_self(&request).into()),
+        Route::new("/v1/agent/host", &["GET"], |request| Answer::later(host(request))),
+        Route::new("/v1/agent/maintenance", &["PUT"], |request| node_maintenance(&request).into()),
+        Route::new("/v1/agent/reload", &["PUT"], |request| Answer::later(reload(request))),
+        Route::new("/v1/agent/monitor", &["GET"], |request| monitor(&request).into()),
+        Route::new("/v1/agent/metrics", &["GET"], |request| metrics(&request).into()),
+        Route::new("/v1/agent/services", &["GET"], |request| services(&request).into()),
+        Route::new("/v1/agent/service/", &["GET"], |request| service(&request).into()),
+        Route::new("/v1/agent/checks", &["GET"], |request| checks(&request).into()),
+        Route::new("/v1/agent/members", &["GET"], |request| members(&request).into()),
+        Route::new("/v1/agent/join/", &["PUT"], |request| Answer::later(join(request))),
+        Route::new("/v1/agent/leave", &["PUT"], |request| Answer::later(leave(request))),
+        Route::new("/v1/agent/force-leave/", &["PUT"], |request| Answer::later(force_leave(request))),
+        Route::new("/v1/agent/health/service/id/", &["GET"], |_| later("health of local services")),
+        Route::new("/v1/agent/health/service/name/", &["GET"], |_| later("health of local services")),
+        Route::new("/v1/agent/check/register", &["PUT"], |_| later("registering checks with the agent")),
+        Route::new("/v1/agent/check/deregister/", &["PUT"], |_| later("registering checks with the agent")),
+        Route::new("/v1/agent/check/pass/", &["PUT"], |_| later("TTL checks")),
+        Route::new("/v1/agent/check/warn/", &["PUT"], |_| later("TTL checks")),
+        Route::new("/v1/agent/check/fail/", &["PUT"], |_| later("TTL checks")),
+        Route::new("/v1/agent/check/update/", &["PUT"], |_| later("TTL checks")),
+        Route::new("/v1/agent/connect/authorize", &["POST"], |_| later("Connect")),
+        Route::new("/v1/agent/connect/ca/roots", &["GET"], |_| later("Connect")),
+        Route::new("/v1/agent/connect/ca/leaf/", &["GET"], |_| later("Connect")),
+        Route::new("/v1/agent/service/register", &["PUT"], |_| later("registering services with the agent")),
+        Route::new("/v1/agent/service/deregister/", &["PUT"], |_| {
+            later("registering services with the agent")
+        }),
+        Route::new("/v1/agent/service/maintenance/", &["PUT"], |request| {
+            service_maintenance(&request).into()
+        }),
+    ]
+}
+
+fn later(what: &str) -> Answer {
+    let text = format!("{what}: not built into this version yet");
+    WebError::from(EndpointError::NotImplemented(text)).into()
+}
+
+/// A handle given to the server; its absence is a mistake of whoever built the agent.
+pub(super) fn handle<T: Send + Sync + 'static>(request: &Request) -> Result<Arc<T>, WebError> {
+    let missing = || EndpointError::NotImplemented("this agent does not offer that".to_owned()).into();
+    request.handle::<T>().ok_or_else(missing)
+}
+
+/// Wall clock in nanoseconds since the Unix epoch.
+pub(super) fn now_ns() -> u64 {
+    SystemTime::now()
+        .duration_since(UNIX_EPOCH)
+        .map_or(0, |elapsed| u64::try_from(elapsed.as_nanos()).unwrap_or(u64::MAX))
+}
+
+fn own_self(request: &Request) -> Result<Reply, WebError> {
+    let agent = handle::<Agent>(request)?;
+    let operator = handle::<Operator>(request)?;
+    let endpoints = request.endpoints();
+    let facts = &agent.facts;
+    let stats = agent.stats(endpoints, &operator.raft.raft_status());
+    Ok(Reply::write_json(request.pretty(), |json| {
+        json.object(|json| {
+            json.key("Config").object(|json| {
+                json.key("Datacenter").text(&facts.datacenter);
+                json.key("NodeName").text(&facts.node_name);
+                json.key("NodeID").text(&facts.node_id);
+                json.key("Revision").text(&facts.revision);
+                json.key("Server").bool(facts.server);
+                json.key("Version").text(&facts.version);
+            });
+            json.key("DebugConfig").object(|json| {
+                for (name, value) in &facts.debug_config {
+                    json.key_text(name).free(value);
+                }
+            });
+            match agent.own_coordinate(endpoints) {
+                Some(coordinate) => json.key("Coord").object(|json| {
+                    json.key("Vec").array(|json| coordinate.vec.iter().for_each(|part| json.f64(*part)));
+                    json.key("Error").f64(coordinate.error);
+                    json.key("Adjustment").f64(coordinate.adjustment);
+                    json.key("Height").f64(coordinate.height);
+                }),
+                None => json.key("Coord").null(),
+            }
+            json.key("Member");
+            member(json, &agent.own_member().unwrap_or_default());
+            json.key("Stats").object(|json| {
+                for (name, group) in &stats {
+                    json.key(name).text_map(group);
+                }
+            });
+            json.key("Meta").text_map(&facts.catalog_meta());
+        });
+    }))
+}
+
+fn member(json: &mut Json, member: &Member) {
+    json.object(|json| {
+        json.key("Name").text(&member.name);
+        json.key("Addr").text(&member.address);
+        json.key("Port").u64(member.port.into());
+        json.key("Tags").text_map(&member.tags);
+        json.key("Status").u64(member.status as u64);
+        let [low, high, current] = member.protocol;
+        json.key("ProtocolMin").u64(low.into());
+        json.key("ProtocolMax").u64(high.into());
+        json.key("ProtocolCur").u64(current.into());
+        let [low, high, current] = member.delegate;
+        json.key("DelegateMin").u64(low.into());
+        json.key("DelegateMax").u64(high.into());
+        json.key("DelegateCur").u64(current.into());
+    });
+}
+
+fn members(request: &Request) -> Result<Reply, WebError> {
+    let wan = request.arg_filled("wan").is_some();
+    let members = handle::<Agent>(request)?.members(wan, request.arg("segment").unwrap_or_default())?;
+    Ok(Reply::write_json(request.pretty(), |json| {
+        json.array(|json| members.iter().for_each(|found| member(json, found)));
+    }))
+}
+
+async fn host(request: Request) -> Result<Reply, WebError> {
+    let directory = handle::<Agent>(&request)?.facts.data_dir.clone();
+    let found = actix_web::web::block(move || crate::endpoints::host::describe(&directory, now_ns()))
+        .await
+        .map_err(|error| EndpointError::Internal(error.to_string()))?;
+    Ok(Reply::write_json(request.pretty(), |json| json.free(&found)))
+}
+
+/// `enable` of the maintenance endpoints, in any form Go takes for a bool.
+fn enable(request: &Request) -> Result<bool, WebError> {
+    match request.arg("enable") {
+        None | Some("") => Err(WebError::bad_request("Missing value for enable")),
+        Some("1" | "t" | "T" | "TRUE" | "true" | "True") => Ok(true),
+        Some("0" | "f" | "F" | "FALSE" | "false" | "False") => Ok(false),
+        Some(other) => Err(WebError::bad_request(format!("Invalid value for enable: {other:?}"))),
+    }
+}
+
+fn node_maintenance(request: &Request) -> Result<Reply, WebError> {
+    let enable = enable(request)?;
+    handle::<Agent>(request)?.node_maintenance(enable, request.arg("reason").unwrap_or_default());
+    Ok(Reply::ok())
+}
+
+fn service_maintenance(request: &Request) -> Result<Reply, WebError> {
+    let id = request.rest_text();
+    if id.is_empty() {
+        return Err(WebError::bad_request("Missing service ID"));
+    }
+    let enable = enable(request)?;
+    let reason = request.arg("reason").unwrap_or_default();
+    handle::<Agent>(request)?.service_maintenance(&id, enable, reason)?;
+    Ok(Reply::ok())
+}
+
+async fn reload(request: Request) -> Result<Reply, WebError> {
+    handle::<Agent>(&request)?.control.reload().await?;
+    Ok(Reply::ok())
+}
+
+async fn leave(request: Request) -> Result<Reply, WebError> {
+    handle::<Agent>(&request)?.control.leave().await?;
+    Ok(Reply::ok())
+}
+
+async fn join(request: Request) -> Result<Reply, WebError> {
+    let wan = request.arg("wan") == Some("1");
+    handle::<Agent>(&request)?.members.join(&request.rest_text(), wan).await?;
+    Ok(Reply::ok())
+}
+
+async fn force_leave(request: Request) -> Result<Reply, WebError> {
+    let prune = request.has_arg("prune");
+    handle::<Agent>(&request)?.members.force_leave(&request.rest_text(), prune).await?;
+    Ok(Reply::ok())
+}
+
+fn monitor(request: &Request) -> Result<Reply, WebError> {
+    const LEVELS: [&str; 6] = ["", "trace", "debug", "info", "warn", "error"];
+    let level = request.arg("loglevel").unwrap_or_default();
+    if !LEVELS.contains(&level.to_lowercase().as_str()) && !level.eq_ignore_ascii_case("err") {
+        return Err(WebError::bad_request(format!("Bad request: Unknown log level: {level}")));
+    }
+    Err(EndpointError::NotImplemented("streaming logs: not built into this version yet".to_owned()).into())
+}
+
+fn services(request: &Request) -> Result<Reply, WebError> {
+    request.refuse_namespace()?;
+    let filter: Filter<ServiceFields> =
+        Filter::compile(request.arg("filter").unwrap_or_default()).map_err(EndpointError::from)?;
+    let local = handle::<Agent>(request)?.local.local();
+    Ok(Reply::write_json(request.pretty(), |json| {
+        json.object(|json| {
+            for (id, found) in local.services.iter().filter(|(_, found)| filter.passes(found)) {
+                json.key_text(id);
+                write_service(json, found);
+            }
+        });
+    }))
+}
+
+fn service(request: &Request) -> Result<Reply, WebError> {
+    request.refuse_namespace()?;
+    let id = request.rest_text();
+    let local = handle::<Agent>(request)?.local.local();
+    match local.services.get(&*id) {
+        Some(found) => Ok(Reply::write_json(request.pretty(), |json| write_service(json, found))),
+        None => Err(WebError::NotFound(format!("unknown service ID: {id}").into())),
+    }
+}
+
+/// A service as the agent lists it. Proxies cannot be registered with an agent yet, so their
+/// settings have no place here.
+fn write_service(json: &mut Json, service: &Service) {
+    json.object(|json| {
+        if !service.kind.is_empty() {
+            json.key("Kind").text(&service.kind);
+        }
+        json.key("ID").text(&service.id);
+        json.key("Service").text(&service.service);
+        json.key("Tags").texts(&service.tags);
+        json.key("Meta").text_map(service.meta.iter().flatten());
+        json.key("Port").i64(service.port);
+        json.key("Address").text(&service.address);
+        if let Some(addresses) = service.tagged_addresses.as_ref().filter(|found| !found.is_empty()) {
+            json.key("TaggedAddresses").object(|json| {
+                for (tag, address) in addresses {
+                    json.key_text(tag).object(|json| {
+                        json.key("Address").text(&address.address);
+                        json.key("Port").i64(address.port);
+                    });
+                }
+            });
+        }
+        json.key("Weights").object(|json| {
+            json.key("Passing").i64(service.weights.passing);
+            json.key("Warning").i64(service.weights.warning);
+        });
+        json.key("EnableTagOverride").bool(service.enable_tag_override);
+    });
+}
+
+fn checks(request: &Request) -> Result<Reply, WebError> {
+    request.refuse_namespace()?;
+    let filter: Filter<CheckFields> =
+        Filter::compile(request.arg("filter").unwrap_or_default()).map_err(EndpointError::from)?;
+    let local = handle::<Agent>(request)?.local.local();
+    Ok(Reply::write_json(request.pretty(), |json| {
+        json.object(|json| {
+            for (id, found) in local.checks.iter().filter(|(_, found)| filter.passes(found)) {
+                json.key_text(id);
+                write_check(json, found);
+            }
+        });
+    }))
+}
+
+/// A check as the agent lists it. Those of an agent carry no definition to the outside.
+fn write_check(json: &mut Json, check: &Check) {
+    json.object(|json| {
+        json.key("Node").text(&check.node);
+        json.key("CheckID").text(&check.check_id);
+        json.key("Name").text(&check.name);
+        json.key("Status").text(&check.status);
+        json.key("Notes").text(&check.notes);
+        json.key("Output").text(&check.output);
+        json.key("ServiceID").text(&check.service_id);
+        json.key("ServiceName").text(&check.service_name);
+        json.key("ServiceTags").texts(&check.service_tags);
+        json.key("Type").text(&check.kind);
+        json.key("Definition").object(|_| {});
+        json.key("CreateIndex").u64(check.indexes.create_index);
+        json.key("ModifyIndex").u64(check.indexes.modify_index);
+    });
+}
+
+/// Length of the intervals metrics belong to, seconds.
+const METRICS_INTERVAL: u64 = 10;
+
+fn metrics(request: &Request) -> Result<Reply, WebError> {
+    let agent = handle::<Agent>(request)?;
+    let gauges = gauges(request);
+    if request.arg("format") == Some("prometheus") {
+        if agent.facts.prometheus_retention.is_zero() {
+            let text = "Prometheus is not enabled since its retention time is not positive";
+            return Ok(Reply::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+        }
+        let mut text = String::new();
+        for (name, help, value) in gauges {
+            let name = name.replace('.', "_");
+            // Writing to a string cannot fail.
+            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
+        }
+        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
+        return Ok(Reply::with_body(StatusCode::OK, ContentType::Other(kind), text));
+    }
+    let seconds = now_ns() / 1_000_000_000 / METRICS_INTERVAL * METRICS_INTERVAL;
+    Ok(Reply::write_json(request.pretty(), |json| {
+        json.object(|json| {
+            json.key("Timestamp").text(&go_time(seconds));
+            json.key("Gauges").array(|json| {
+                for (name, _, value) in &gauges {
+                    json.object(|json| {
+                        json.key("Name").text(name);
+                        json.key("Value").u64(*value);
+                        json.key("Labels").object(|_| {});
+                    });
+                }
+            });
+            for empty in ["Points", "Counters", "Samples"] {
+                json.key(empty).array(|_| {});
+            }
+        });
+    }))
+}
+
+/// What this build measures: name, meaning, value.
+fn gauges(request: &Request) -> Vec<(&'static str, &'static str, u64)> {
+    const PAGE: u64 = 4096;
+    let endpoints = request.endpoints();
+    let resident = std::fs::read_to_string("/proc/self/statm")
+        .ok()
+        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok())
+        .unwrap_or_default();
+    vec![
+        ("consul.rpc.queries_blocking", "Blocking queries that wait", endpoints.state.watches().parked()),
+        ("consul.runtime.sys_bytes", "Memory resident, in bytes", resident.saturating_mul(PAGE)),
+        ("consul.state.index", "Raft index of the published state", endpoints.state.view().index),
+    ]
+}
+
+/// A time as Go prints one in UTC: `2026-11-21 19:25:10 +0000 UTC`.
+fn go_time(seconds: u64) -> String {
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} +0000 UTC")
+}
+
+/// A time by RFC 3339 in UTC, to the second.
+pub(super) fn rfc3339(seconds: u64) -> String {
+    let (year, month, day) = civil(seconds / 86_400);
+    let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
+    format!("{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}Z")
+}
+
+/// Year, month and day of a number of days since the Unix epoch (the proleptic Gregorian calendar;
+/// years begin in March inside, so that the leap day comes last).
+const fn civil(days: u64) -> (u64, u64, u64) {
+    let days = days + 719_468;
+    let era = days / 146_097;
+    let of_era = days % 146_097;
+    let year_of_era = (of_era - of_era / 1460 + of_era / 36_524 - of_era / 146_096) / 365;
+    let of_year = of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
+    let shifted = (5 * of_year + 2) / 153;
+    let day = of_year - (153 * shifted + 2) / 5 + 1;
+    let month = if shifted < 10 { shifted + 3 } else { shifted - 9 };
+    let year = year_of_era + era * 400 + if month <= 2 { 1 } else { 0 };
+    (year, month, day)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn times() {
+        let table = [
+            (0, "1970-01-01 00:00:00 +0000 UTC"),
+            (951_782_399, "2000-02-28 23:59:59 +0000 UTC"),
+            (951_782_400, "2000-02-29 00:00:00 +0000 UTC"),
+            (1_795_289_110, "2026-11-21 19:25:10 +0000 UTC"),
+            (4_102_444_800, "2100-01-01 00:00:00 +0000 UTC"),
+        ];
+        for (seconds, wanted) in table {
+            assert_eq!(go_time(seconds), wanted);
+        }
+        assert_eq!(rfc3339(1_795_289_110), "2026-11-21T19:25:10Z");
+    }
+
+    #[test]
+    fn no_route_is_listed_twice() {
+        let routes = super::super::routes();
+        let mut seen = std::collections::HashSet::new();
+        for route in &routes {
+            assert!(seen.insert(route.pattern()), "{}", route.pattern());
+        }
+    }
+}
