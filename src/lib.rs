@@ -3,3 +3,4 @@
 pub mod endpoints;
 pub mod settings;
 pub mod state;
+pub mod telemetry;
