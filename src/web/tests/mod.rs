@@ -1,0 +1,7 @@
+//! Handlers through a real listener.
+
+mod families;
+mod shared;
+
+const JSON: Option<&str> = Some("application/json");
+const TEXT: Option<&str> = Some("text/plain; charset=utf-8");
