@@ -26,6 +26,8 @@ pub mod status;
 pub mod testing;
 pub mod txn;
 pub mod txn_operation;
+#[cfg(test)]
+mod wake_tests;
 
 use std::sync::Arc;
 use std::time::Duration;

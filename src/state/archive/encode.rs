@@ -308,12 +308,8 @@ fn session(pack: &mut Packer, session: &Session) {
             SessionBehavior::Delete => "delete",
         },
     );
-    if session.checks.is_empty() {
-        nil(pack, "Checks");
-    } else {
-        pack.str("Checks");
-        strings(pack, &session.checks);
-    }
+    pack.str("Checks");
+    strings(pack, &session.checks);
     number(pack, "CreateIndex", session.indexes.create_index);
     text(pack, "ID", &session.id);
     signed(pack, "LockDelay", session.lock_delay);

@@ -1,5 +1,6 @@
 //! Handlers through a real listener.
 
+mod agent;
 mod families;
 mod shared;
 
