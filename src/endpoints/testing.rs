@@ -55,6 +55,7 @@ pub fn endpoints_with(view: View) -> Endpoints {
             Arc::new(ArcSwap::from_pointee(view)),
             MemoryStore::default().reader(),
             Arc::new(Watches::default()),
+            Arc::default(),
         ),
         proposer: Arc::new(Nobody),
         leader: Arc::new(Nobody),
