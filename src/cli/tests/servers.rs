@@ -19,7 +19,7 @@ fn operator() {
     let configuration = "CleanupDeadServers = true\nLastContactThreshold = 200ms\nMaxTrailingLogs = 250\n\
                          MinQuorum = 0\nServerStabilizationTime = 10s\nRedundancyZoneTag = \"\"\n\
                          DisableUpgradeMigration = false\nUpgradeVersionTag = \"v\"\n";
-    let cases: &[(&[&str], &str, &[&str])] = &[
+    let cases: &[(Words<'_>, &str, Words<'_>)] = &[
         (&["raft", "list-peers", "-stale"], table, &["GET /v1/operator/raft/configuration?stale="]),
         (
             &["raft", "remove-peer", "-id=x"],
