@@ -24,9 +24,9 @@ pub mod session;
 pub mod status;
 #[cfg(test)]
 pub mod testing;
+pub mod txn;
 #[cfg(test)]
 mod wake_tests;
-pub mod txn;
 
 use std::sync::Arc;
 use std::time::Duration;

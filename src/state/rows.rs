@@ -232,16 +232,6 @@ fn each(
     outcome
 }
 
-/// Up to which index the store has applied; 0 for an empty one.
-///
-/// # Errors
-/// [`StateError::Store`] or [`StateError::Corrupt`].
-pub fn applied_index(store: &dyn ReadStore) -> Result<u64, StateError> {
-    let mut meta = Ok(Meta::default());
-    store.get(Table::Meta, META_KEY, &mut |row| meta = decode(Table::Meta, META_KEY, row))?;
-    Ok(meta?.index)
-}
-
 /// Reads the whole view back from the store.
 ///
 /// # Errors

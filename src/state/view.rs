@@ -205,6 +205,12 @@ impl View {
         self.indexes.checks
     }
 
+    /// Index for the checks of a service on nodes with some metadata: Consul has another way to
+    /// that list, which follows the service and not the table.
+    pub fn service_checks_by_meta_index(&self, name: &str) -> u64 {
+        self.name_index(&fold(name), true, true)
+    }
+
     /// Index of the whole catalog.
     pub fn catalog_index(&self, checks: bool) -> u64 {
         let index = self.indexes.nodes.max(self.indexes.services);
