@@ -2,6 +2,9 @@
 //! group, and an applier on another thread that answers at once. With 1 and with 64 waiting; the
 //! second shows what group commit saves. Beside them the twin in memory: what is left without a disk.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -53,7 +56,7 @@ fn start<L: LogStore + Send + 'static>(log: L) -> RaftNode {
         applied_index: 0,
     };
     let node = RaftNode::start(options, log, None, applier, Box::new(NoPeers), Arc::new(ExitProcess));
-    node.unwrap_or_else(|error| panic!("{error}"))
+    node.unwrap()
 }
 
 fn measure<L: LogStore + Send + 'static>(c: &mut Criterion, name: &str, log: impl Fn() -> L) {
@@ -77,24 +80,24 @@ fn measure<L: LogStore + Send + 'static>(c: &mut Criterion, name: &str, log: imp
                         let writes: Vec<_> =
                             (0..waiting).map(|_| node.handle.propose(data.clone())).collect();
                         for answer in futures::future::join_all(writes).await {
-                            answer.unwrap_or_else(|error| panic!("{error}"));
+                            answer.unwrap();
                         }
                     }
                     begun.elapsed()
                 })
             });
         });
-        system.block_on(async { node.stop().await }).unwrap_or_else(|error| panic!("{error}"));
+        system.block_on(async { node.stop().await }).unwrap();
     }
     group.finish();
 }
 
 fn bench(c: &mut Criterion) {
-    let dir = tempfile::TempDir::new().unwrap_or_else(|error| panic!("{error}"));
+    let dir = tempfile::TempDir::new().unwrap();
     let count = std::cell::Cell::new(0);
     measure(c, "disk", || {
         count.set(count.get() + 1);
-        LogDisk::open(&dir.path().join(count.get().to_string())).unwrap_or_else(|error| panic!("{error}"))
+        LogDisk::open(&dir.path().join(count.get().to_string())).unwrap()
     });
     measure(c, "memory", MemoryLog::new);
 }

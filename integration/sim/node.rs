@@ -89,6 +89,11 @@ impl Node {
         }
     }
 
+    /// Whether it is up, leads and is up to date.
+    pub fn leads(&self) -> bool {
+        self.driver.as_ref().is_some_and(SimDriver::is_ready)
+    }
+
     pub fn start(&mut self, seed: u64) {
         self.life += 1;
         self.installing = None;

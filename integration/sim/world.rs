@@ -131,8 +131,7 @@ impl World {
     }
 
     fn check_converged(&mut self) {
-        let ready =
-            self.nodes.iter().filter(|node| node.driver.as_ref().is_some_and(|d| d.is_ready())).count();
+        let ready = self.nodes.iter().filter(|node| node.leads()).count();
         assert_eq!(ready, 1, "one leader serves in the end");
         let last = self.nodes.iter().map(|node| node.state.applied).max();
         for node in &self.nodes {
@@ -348,8 +347,7 @@ impl World {
         for _ in 0..self.rng.random_range(0..4) {
             let node = self.rng.random_range(0..self.nodes.len());
             // Mostly to whoever believes to lead.
-            let leader =
-                self.nodes.iter().position(|node| node.driver.as_ref().is_some_and(|d| d.is_ready()));
+            let leader = self.nodes.iter().position(Node::leads);
             let node = leader.filter(|_| self.rng.random_range(0..4) > 0).unwrap_or(node);
             if self.rng.random_range(0..4) == 0 {
                 self.next_read += 1;
@@ -396,8 +394,7 @@ impl World {
                 self.after(delay, 0, Event::Heal);
             }
             8 => {
-                let leader =
-                    self.nodes.iter_mut().find(|node| node.driver.as_ref().is_some_and(|d| d.is_ready()));
+                let leader = self.nodes.iter_mut().find(|node| node.leads());
                 if let Some(driver) = leader.and_then(|node| node.driver.as_mut())
                     && let Some(to) = driver.successor()
                 {

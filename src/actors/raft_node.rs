@@ -85,7 +85,10 @@ impl RaftNode {
         peers: Box<dyn PeerTransport>,
         fail_stop: Arc<dyn FailStop>,
     ) -> Result<Self, RaftError> {
-        let lease = options.tick * u32::try_from(options.driver.election_ticks).unwrap_or(1);
+        // A follower counts its election timeout from a heartbeat, the leader from the answer to it;
+        // the margin keeps the lease inside.
+        let lease_ticks = options.driver.election_ticks.saturating_sub(options.driver.heartbeat_ticks);
+        let lease = options.tick * u32::try_from(lease_ticks).unwrap_or(1);
         let driver =
             Driver::open(options.driver, Box::new(log) as Log, options.applied_index, rand::random())?;
         let published = Arc::new(Published::new());

@@ -43,14 +43,7 @@ impl Checks {
 
     fn index_of(&self, view: &View) -> u64 {
         match &self.of {
-            // Consul has two ways to this list, and each its own idea of the index.
-            ChecksOf::Service(name) if !self.node_meta.is_empty() => {
-                let name = fold(name);
-                let own = view.services.get(&name).map(|entry| entry.index);
-                own.or_else(|| view.idle_services.get(&name).copied())
-                    .unwrap_or_else(|| view.catalog_index(true))
-            }
-            ChecksOf::Service(_) => view.service_checks_index(),
+            ChecksOf::Service(name) => view.service_checks_index(name, !self.node_meta.is_empty()),
             ChecksOf::Node(_) | ChecksOf::Status(_) => view.indexes.checks,
         }
     }

@@ -92,8 +92,8 @@ pub struct Status {
 #[error("raft message refused: {0}")]
 pub struct Refused(pub &'static str);
 
-#[expect(clippy::struct_excessive_bools, reason = "independent flags, not the states of one machine")]
 /// Owner of one raft node. `W` is whatever the host answers a proposal with.
+#[expect(clippy::struct_excessive_bools, reason = "independent flags, not the states of one machine")]
 pub struct Driver<L: LogStore, W> {
     config: DriverConfig,
     node: RawNode<LogView<L>>,
@@ -463,8 +463,13 @@ impl<L: LogStore, W> Driver<L, W> {
     }
 
     /// Host's time in ms by which a quorum had answered this leader; `u64::MAX` if it is the quorum.
+    /// None while leadership is being handed over: the next leader does not wait for a lease.
     pub fn quorum_heard(&self) -> Option<u64> {
-        if self.is_leader() { self.lease.quorum_heard(self.config.id, &self.membership) } else { None }
+        if self.is_leader() && self.node.raft.lead_transferee.is_none() {
+            self.lease.quorum_heard(self.config.id, &self.membership)
+        } else {
+            None
+        }
     }
 
     /// (index, term, proposal) of the entries `low..high`, for tests and inspection; fewer if some

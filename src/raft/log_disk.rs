@@ -221,13 +221,25 @@ impl LogDisk {
         {
             std::fs::File::open(path).and_then(|dir| dir.sync_all()).map_err(io("sync"))?;
         }
-        Ok(Self {
+        let mut log = Self {
             engine: Arc::new(engine),
             dir: dir.to_owned(),
             faults,
             batch: LogBatch::default(),
             dead: false,
-        })
+        };
+        log.forget_again()?;
+        Ok(log)
+    }
+
+    /// Entries that were rewritten and compacted later can come back when the file with the
+    /// compaction was deleted. Left there, the next append would leave a gap behind them.
+    fn forget_again(&mut self) -> Result<(), LogError> {
+        let truncated = self.state()?.truncated;
+        if self.engine.first_index(REGION).is_some_and(|first| first <= truncated.index) {
+            self.write(&LogWrite { compact: Some(truncated), must_sync: true, ..LogWrite::default() })?;
+        }
+        Ok(())
     }
 
     /// For deleting files on another thread, now and then.

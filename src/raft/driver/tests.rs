@@ -1,187 +1,10 @@
-use std::collections::{BTreeMap, BTreeSet};
-
 use super::*;
 use crate::raft::log::{LogError, LogWrite, MemoryLog, WriteFault};
 use crate::raft::membership::ServerRecord;
 
-type Waiter = &'static str;
+mod group;
 
-fn server(name: &str) -> ServerRecord {
-    ServerRecord { node_id: format!("id-{name}"), name: name.into(), address: format!("{name}:8300") }
-}
-
-fn id_of(name: &str) -> u64 {
-    server(name).raft_id()
-}
-
-struct Node {
-    name: &'static str,
-    driver: Driver<MemoryLog, Waiter>,
-    log: MemoryLog,
-    config: DriverConfig,
-    /// The "state": data by index, and how far it is applied.
-    state: BTreeMap<u64, Bytes>,
-    applied: u64,
-    answered: Vec<(Waiter, Result<u64, ProposeError>)>,
-    reads: Vec<(u64, Result<u64, ReadError>)>,
-    snapshots_wanted: usize,
-    starts: u64,
-}
-
-/// Drivers joined by a network that delivers at once.
-struct Group {
-    nodes: BTreeMap<u64, Node>,
-    cut: BTreeSet<u64>,
-    sequence: u64,
-}
-
-impl Node {
-    fn new(name: &'static str, bootstrap: Option<Membership>) -> Self {
-        let log = MemoryLog::with_crashes();
-        let config = DriverConfig {
-            bootstrap,
-            trailing_entries: 0,
-            proposal_ticks: 50,
-            ..DriverConfig::new(id_of(name))
-        };
-        let driver = Driver::open(config.clone(), log.clone(), 0, id_of(name)).unwrap();
-        let (state, answered, reads) = Default::default();
-        Self { name, driver, log, config, state, applied: 0, answered, reads, snapshots_wanted: 0, starts: 1 }
-    }
-
-    fn restart(&mut self) {
-        self.log.crash();
-        self.starts += 1;
-        self.driver =
-            Driver::open(self.config.clone(), self.log.clone(), self.applied, self.config.id ^ self.starts)
-                .unwrap();
-    }
-
-    /// Pumps until nothing happens, applying at once; gives the messages.
-    fn pump(&mut self) -> Vec<PeerMessage> {
-        let mut messages = Vec::new();
-        loop {
-            let mut effects = Vec::new();
-            self.driver.pump(&mut |effect| effects.push(effect)).unwrap();
-            if effects.is_empty() {
-                return messages;
-            }
-            for effect in effects {
-                match effect {
-                    Effect::Send(message) => messages.push(message),
-                    Effect::Apply(batch) => {
-                        for committed in batch {
-                            assert_eq!(committed.index, self.applied.max(1) + 1, "{}: in order", self.name);
-                            self.applied = committed.index;
-                            if committed.kind == EntryKind::Normal {
-                                self.state.insert(committed.index, committed.data);
-                            }
-                            if let Some(waiter) = committed.waiter {
-                                self.answered.push((waiter, Ok(committed.index)));
-                            }
-                        }
-                        self.driver.applied(self.applied).unwrap();
-                    }
-                    Effect::Reject { waiter, error } => self.answered.push((waiter, Err(error))),
-                    Effect::ReadReady { ctx, index } => self.reads.push((ctx, Ok(index))),
-                    Effect::ReadFailed { ctx, error } => self.reads.push((ctx, Err(error))),
-                    Effect::InstallSnapshot(manifest) => {
-                        self.applied = manifest.index;
-                        self.state = serde_json::from_str::<BTreeMap<u64, Vec<u8>>>(&manifest.data)
-                            .unwrap()
-                            .into_iter()
-                            .map(|(index, data)| (index, data.into()))
-                            .collect();
-                        self.driver.snapshot_installed(manifest.index).unwrap();
-                    }
-                    Effect::SnapshotWanted { .. } => {
-                        self.snapshots_wanted += 1;
-                        let state: BTreeMap<_, _> =
-                            self.state.iter().map(|(index, data)| (*index, data.to_vec())).collect();
-                        let data = serde_json::to_string(&state).unwrap();
-                        let manifest = Manifest { index: self.applied, data, ..Manifest::default() };
-                        self.driver.snapshot_ready(manifest).unwrap();
-                    }
-                    Effect::LeaderChanged { .. }
-                    | Effect::LeaderReady { .. }
-                    | Effect::MembershipChanged(_) => {}
-                }
-            }
-        }
-    }
-}
-
-impl Group {
-    fn of(names: &[&'static str]) -> Self {
-        let founding = Membership::founding(names.iter().map(|name| server(name)));
-        let node = |name: &&'static str| (id_of(name), Node::new(name, Some(founding.clone())));
-        Self { nodes: names.iter().map(node).collect(), cut: BTreeSet::new(), sequence: 0 }
-    }
-
-    fn settle(&mut self) {
-        loop {
-            let mut messages = Vec::new();
-            for node in self.nodes.values_mut() {
-                messages.extend(node.pump());
-            }
-            if messages.is_empty() {
-                return;
-            }
-            for message in messages {
-                let message = PeerMessage::decode(&message.encode().unwrap()).unwrap();
-                if self.cut.contains(&message.from()) || self.cut.contains(&message.to()) {
-                    continue;
-                }
-                let snapshot = message.snapshot().is_some();
-                let (from, to) = (message.from(), message.to());
-                if let Some(node) = self.nodes.get_mut(&to) {
-                    let _ = node.driver.step(message, 0).unwrap();
-                }
-                if snapshot {
-                    self.nodes.get_mut(&from).unwrap().driver.report_snapshot(to, true).unwrap();
-                }
-            }
-        }
-    }
-
-    fn ticks(&mut self, count: usize) {
-        for _ in 0..count {
-            for node in self.nodes.values_mut() {
-                node.driver.tick().unwrap();
-            }
-            self.settle();
-        }
-    }
-
-    fn node(&mut self, name: &str) -> &mut Node {
-        self.nodes.get_mut(&id_of(name)).unwrap()
-    }
-
-    fn elect(&mut self, name: &str) {
-        self.node(name).driver.campaign().unwrap();
-        self.settle();
-        assert!(self.node(name).driver.is_ready(), "{name} leads");
-    }
-
-    fn propose(&mut self, name: &str, data: &'static str) -> Result<(), ProposeError> {
-        self.sequence += 1;
-        let id = ProposalId { origin: 7, sequence: self.sequence };
-        let taken = self.node(name).driver.propose(id, Bytes::from_static(data.as_bytes()), data);
-        taken.map_err(|(error, _)| error)
-    }
-
-    fn change(&mut self, name: &str, change: &MembershipChange) -> Result<(), ProposeError> {
-        self.sequence += 1;
-        let id = ProposalId { origin: 7, sequence: self.sequence };
-        let taken = self.node(name).driver.propose_membership(id, change, "change");
-        taken.map_err(|(error, _)| error)
-    }
-
-    fn data(&mut self, name: &str) -> Vec<String> {
-        let state = &self.node(name).state;
-        state.values().map(|data| String::from_utf8_lossy(data).into_owned()).collect()
-    }
-}
+use group::{Group, Node, Waiter, id_of, server};
 
 #[test]
 fn a_lone_server_leads_at_once_and_again_after_a_restart() {
@@ -323,6 +146,45 @@ fn a_cut_off_leaders_proposals_are_answered_truthfully() {
 }
 
 #[test]
+fn a_leaders_appends_leave_before_its_write_and_a_followers_answer_after() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.elect("a");
+    group.propose("a", "one").unwrap();
+    group.node("a").log.fail_next_sync(WriteFault::Lost);
+    let mut appends = Vec::new();
+    let collect = |effect, into: &mut Vec<PeerMessage>| match effect {
+        Effect::Send(message) => into.push(message),
+        other => panic!("{other:?}"),
+    };
+    let driver = &mut group.node("a").driver;
+    assert!(driver.pump(&mut |effect| collect(effect, &mut appends)).is_err());
+    let kinds: Vec<_> = appends.iter().map(|message| message.0.get_msg_type()).collect();
+    assert_eq!(kinds, [MessageType::MsgAppend; 2], "sent although our own write failed");
+
+    let append = appends.into_iter().find(|message| message.to() == id_of("b")).unwrap();
+    let node = group.node("b");
+    node.log.fail_next_sync(WriteFault::Lost);
+    node.driver.step(append, 0).unwrap().unwrap();
+    assert!(node.driver.pump(&mut |effect| panic!("not before the write: {effect:?}")).is_err());
+}
+
+#[test]
+fn a_vote_is_durable_before_it_is_sent() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.settle();
+    let voter = group.node("b");
+    let mut request = Message::default();
+    request.set_msg_type(MessageType::MsgRequestVote);
+    (request.from, request.to, request.term) = (id_of("a"), voter.config.id, 9);
+    (request.index, request.log_term) = (1, 1);
+    voter.driver.step(PeerMessage(request), 0).unwrap().unwrap();
+    let mut sent = 0;
+    voter.driver.pump(&mut |effect| sent += u64::from(matches!(effect, Effect::Send(_)))).unwrap();
+    let hard_state = voter.log.state().unwrap().hard_state;
+    assert_eq!((sent, hard_state.term, hard_state.vote), (1, 9, id_of("a")));
+}
+
+#[test]
 fn a_lease_needs_a_quorum_lately() {
     let mut group = Group::of(&["a", "b", "c"]);
     group.elect("a");
@@ -382,6 +244,7 @@ fn leadership_is_handed_over() {
     assert!(group.node("b").driver.transfer_leader(id_of("c")).is_err(), "only the leader can");
     assert!(group.node("a").driver.transfer_leader(id_of("x")).is_err(), "only to a voter");
     group.node("a").driver.transfer_leader(id_of("c")).unwrap();
+    assert_eq!(group.node("a").driver.quorum_heard(), None, "its lease ends here");
     assert_eq!(group.propose("a", "meanwhile"), Err(ProposeError::Busy));
     group.settle();
     assert!(group.node("c").driver.is_ready());

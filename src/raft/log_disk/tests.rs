@@ -113,6 +113,22 @@ fn a_whole_log_compacted_away_continues() {
     assert_eq!((log.state().unwrap().truncated.index, log.state().unwrap().last_index), (9, 12));
 }
 
+#[test]
+fn entries_that_come_back_after_a_purge_are_forgotten_again() {
+    let dir = TempDir::new().unwrap();
+    let mut log = LogDisk::open(dir.path()).unwrap();
+    append(&mut log, entries(1..=5, 1, 10));
+    // The truncation without its compaction: as if the file with that one had been deleted.
+    log.put(TRUNCATED, &(20_u64, 1_u64)).unwrap();
+    log.engine.write(&mut log.batch, true).unwrap();
+    drop(log);
+    let mut log = LogDisk::open(dir.path()).unwrap();
+    assert_eq!(log.state().unwrap().last_index, 20);
+    append(&mut log, entries(21..=22, 2, 10));
+    drop(log);
+    assert_eq!(read(&LogDisk::open(dir.path()).unwrap(), 21, 23), [(21, 2, 10), (22, 2, 10)]);
+}
+
 /// Cuts the last file so that its last write is torn.
 fn tear(dir: &TempDir) -> PathBuf {
     let path = newest(dir);
