@@ -108,6 +108,7 @@ pub const ROOMS: &[Room] = &[
         rooms: &["endpoints", "state"],
         crates: &[
             "actix_http",
+            "imbl",
             "regex",
             "rand",
             "actix_web",
