@@ -31,7 +31,7 @@ pub const OWNED: &[(&str, &[&str])] = &[
 pub const PERMITS: &[(&str, &str)] = &[
     // Preallocates log files.
     ("raft/log_files.rs", "rustix"),
-    // Asks the system what machine this is.
+    // Asks for the size of disks and the name of the kernel.
     ("endpoints/host.rs", "rustix"),
 ];
 

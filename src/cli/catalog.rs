@@ -58,6 +58,7 @@ pub(super) const DATACENTERS: Command = Command {
 /// A node, as `/v1/catalog/nodes` and (with `NodeMeta`) `/v1/catalog/service` show it.
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 struct Node {
     #[serde(rename = "ID", default)]
     id: String,
@@ -181,7 +182,8 @@ fn services(invocation: &Invocation, io: &mut Io) -> CommandResult {
                 (name, tags.join(","))
             })
             .collect();
-        io.out(&columns::pairs(&lines));
+        // Consul trims the text as a whole, so only the last line loses its padding.
+        io.out(columns::pairs(&lines).trim());
     } else {
         for name in found.keys() {
             io.out(name);

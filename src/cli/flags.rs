@@ -18,6 +18,8 @@ use crate::settings::goflags::{self, GoFlagError};
 pub(super) enum Kind {
     /// On or off.
     Switch,
+    /// On unless switched off.
+    SwitchOff,
     /// On, off or not given.
     Bool,
     /// Any text.
@@ -55,7 +57,7 @@ impl Flag {
     /// The word for its value in help texts; none for a switch.
     pub fn placeholder(&self) -> Option<&'static str> {
         match self.kind {
-            Kind::Switch | Kind::Bool => None,
+            Kind::Switch | Kind::SwitchOff | Kind::Bool => None,
             Kind::Text | Kind::List => Some("text"),
             Kind::Uint | Kind::Int | Kind::MaybeUint => Some("number"),
             Kind::Duration | Kind::MaybeDuration => Some("duration"),
@@ -67,7 +69,7 @@ impl Flag {
         let arg = Arg::new(self.name).long(self.name);
         match self.kind {
             Kind::Switch => arg.action(ArgAction::SetTrue),
-            Kind::Bool => arg
+            Kind::Bool | Kind::SwitchOff => arg
                 .num_args(0..=1)
                 .require_equals(true)
                 .default_missing_value("true")
@@ -93,10 +95,8 @@ impl Flag {
             NumberError::Range => "value out of range".to_owned(),
         };
         match self.kind {
-            Kind::Switch => parse_bool(value).is_none().then(|| "parse error".to_owned()),
-            Kind::Bool => parse_bool(value)
-                .is_none()
-                .then(|| format!("strconv.ParseBool: parsing {}: invalid syntax", gotext::quote(value))),
+            Kind::Switch | Kind::SwitchOff => parse_bool(value).is_none().then(|| "parse error".to_owned()),
+            Kind::Bool => parse_bool(value).is_none().then(|| bool_error(value)),
             Kind::Text | Kind::List => None,
             Kind::Uint => parse_uint(value).err().map(plain),
             Kind::Int => parse_int(value).err().map(plain),
@@ -182,6 +182,11 @@ pub(super) fn parse_bool(text: &str) -> Option<bool> {
     }
 }
 
+/// Go's complaint about a text that is no boolean.
+pub(super) fn bool_error(text: &str) -> String {
+    format!("strconv.ParseBool: parsing {}: invalid syntax", gotext::quote(text))
+}
+
 /// A number as in Go source: decimal, `0x`, `0o` or `0`, `0b`.
 pub(super) fn parse_uint(text: &str) -> Result<u64, NumberError> {
     let lower = text.to_ascii_lowercase();
@@ -210,11 +215,6 @@ pub(super) fn parse_int(text: &str) -> Result<i64, NumberError> {
     };
     let size = i128::from(parse_uint(digits)?);
     i64::try_from(if negative { -size } else { size }).map_err(|_| NumberError::Range)
-}
-
-/// A duration that was checked when the command line was read.
-pub(super) fn checked_duration(text: &str) -> Option<gotext::GoDuration> {
-    gotext::parse_duration(text).ok()
 }
 
 /// A duration that may not be negative.

@@ -59,6 +59,11 @@ impl Invocation {
         self.matches.try_get_one::<bool>(name).ok().flatten().copied()
     }
 
+    /// Whether a switch that is on by itself was turned off.
+    pub fn is_switched_off(&self, name: &str) -> bool {
+        self.given_bool(name) == Some(false)
+    }
+
     /// A text, if given.
     pub fn text(&self, name: &str) -> Option<&str> {
         self.matches.try_get_one::<String>(name).ok().flatten().map(String::as_str)

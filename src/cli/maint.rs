@@ -32,6 +32,7 @@ const NODE_CHECK: &str = "_node_maintenance";
 const SERVICE_CHECK: &str = "_service_maintenance:";
 
 #[derive(Debug, Deserialize)]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 struct Check {
     #[serde(rename = "CheckID", default)]
     check_id: String,

@@ -10,11 +10,13 @@
 //! 0 done, 1 any error, 2 where Consul says so (`members` that match nobody), 127 no such command.
 
 mod catalog;
+mod child;
 mod client;
 mod columns;
 mod event;
 mod flags;
 mod force_leave;
+mod gojson;
 mod gotext;
 mod help;
 mod info;
@@ -24,6 +26,7 @@ mod join;
 mod keygen;
 mod kv;
 mod leave;
+mod lock;
 mod maint;
 mod members;
 mod monitor;
@@ -39,6 +42,7 @@ mod testing;
 mod tests;
 mod validate;
 mod version;
+mod watch;
 
 use std::ffi::OsString;
 use std::process::ExitCode;

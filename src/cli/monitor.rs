@@ -1,12 +1,12 @@
 //! `monitor`: the agent's log as it is written.
 
 use std::io::{Read, Write as _};
-use std::sync::mpsc::{self, Receiver, RecvTimeoutError};
-use std::time::Duration;
+use std::sync::mpsc::{self, Receiver};
 
 use super::client::{Client, ClientError};
 use super::flags::{Flag, Kind};
 use super::invocation::Invocation;
+use super::signals::{self, First};
 use super::{Command, CommandResult, Failure, Io, Reach};
 
 pub(super) const COMMAND: Command = Command {
@@ -36,18 +36,15 @@ fn run(invocation: &Invocation, io: &mut Io) -> CommandResult {
         .map_err(|error: ClientError| Failure::Text(format!("Error starting monitor: {error}")))?;
     let pieces = read_aside(stream);
     loop {
-        if signals.try_recv().is_ok() {
-            return Ok(());
-        }
-        match pieces.recv_timeout(Duration::from_millis(50)) {
-            Ok(piece) => {
+        match signals::first(&signals, &pieces) {
+            First::Signal(_) => return Ok(()),
+            First::Ended => break,
+            First::Result(piece) => {
                 // Whoever read our output is gone: nothing is left to do.
                 if io.stdout.write_all(&piece).is_err() || !io.flush() {
                     return Ok(());
                 }
             }
-            Err(RecvTimeoutError::Timeout) => {}
-            Err(RecvTimeoutError::Disconnected) => break,
         }
     }
     io.err("");

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 
 use super::{
-    Command, catalog, event, force_leave, info, join, keygen, kv, leave, maint, members, monitor, operator,
-    reload, rtt, snapshot, validate, version,
+    Command, catalog, event, force_leave, info, join, keygen, kv, leave, lock, maint, members, monitor,
+    operator, reload, rtt, snapshot, validate, version, watch,
 };
 
 /// Commands that are built, but `agent`.
@@ -23,6 +23,7 @@ static COMMANDS: &[&Command] = &[
     &kv::import::COMMAND,
     &kv::put::COMMAND,
     &leave::COMMAND,
+    &lock::COMMAND,
     &maint::COMMAND,
     &members::COMMAND,
     &monitor::COMMAND,
@@ -37,6 +38,7 @@ static COMMANDS: &[&Command] = &[
     &snapshot::save::COMMAND,
     &validate::COMMAND,
     &version::COMMAND,
+    &watch::COMMAND,
 ];
 
 /// Words that only hold subcommands.
@@ -91,12 +93,10 @@ static OTHERS: &[(&str, &str)] = &[
     ("exec", "Runs a command on many nodes"),
     ("intention", "Manages who may talk to whom in the mesh"),
     ("keyring", "Manages gossip encryption keys"),
-    ("lock", "Runs a command while holding a lock"),
     ("login", "Gets a token from an auth method"),
     ("logout", "Gives a token from login back"),
     ("services", "Registers services with the agent"),
     ("tls", "Makes certificates"),
-    ("watch", "Waits for changes and runs a command"),
 ];
 
 /// A command, a group, or a name known from Consul.

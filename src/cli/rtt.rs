@@ -55,6 +55,7 @@ struct NodeCoordinate {
 
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 struct Datacenter {
     datacenter: String,
     #[serde(rename = "AreaID", default)]

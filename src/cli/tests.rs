@@ -2,6 +2,12 @@
 
 use super::testing::{Outcome, Server, run};
 
+type Words<'a> = &'a [&'a str];
+/// Words, standard input, exit code, standard output and error, request line and body.
+type Write<'a> = (Words<'a>, &'a str, u8, &'a str, &'a str, &'a str, &'a str);
+/// Words, exit code, standard output and error, request lines.
+type Asked<'a> = (Words<'a>, u8, &'a str, &'a str, Words<'a>);
+
 fn outcome(code: u8, stdout: &str, stderr: &str) -> Outcome {
     Outcome { code, stdout: stdout.to_owned(), stderr: stderr.to_owned() }
 }
@@ -122,6 +128,13 @@ fn commands_refuse_bad_arguments_before_they_connect() {
         (&["snapshot", "inspect", "a", "b"], "Too many arguments (expected 1, got 2)"),
         (&["snapshot", "inspect", "/no"], "Error opening snapshot file: open /no: no such file or directory"),
         (&["snapshot", "restore", "/no"], "Error opening snapshot file: open /no: no such file or directory"),
+        (&["lock", "a"], "Key prefix and child command must be specified"),
+        (&["lock", "-n=0", "a", "b"], "Lock holder limit must be positive"),
+        (&["lock", "-timeout=-1s", "a", "b"], "Timeout must be positive"),
+        (&["lock", "-monitor-retry=-1", "a", "b"], "Number for 'monitor-retry' must be >= 0"),
+        (&["watch", "-type=x"], "Unsupported watch type: x"),
+        (&["watch", "-type=key"], "Must specify a single key to watch"),
+        (&["watch", "-type=nodes", "-key=a"], "Invalid parameters: [key]"),
         (&["validate"], "Must specify at least one config file or directory"),
     ];
     for (words, stderr) in cases {
@@ -200,7 +213,7 @@ fn kv_get() {
     let first = "CreateIndex      15\nFlags            0\nKey              a/1\nLockIndex        0\n\
                  ModifyIndex      16\nSession          -\nValue            1\n";
     let second = "CreateIndex      17\nFlags            5\nKey              a/b\nLockIndex        1\n\
-                  ModifyIndex      17\nSession          s-1\nValue            \n";
+                  ModifyIndex      17\nSession          s-1\nValue\n";
     let cases: &[(&[&str], u8, &str, &str)] = &[
         (&["a/1"], 0, "1\n", ""),
         (&["/a/1"], 0, "1\n", ""),
@@ -232,7 +245,7 @@ fn kv_writes() {
     ]);
     let exported = "[\n\t{\n\t\t\"key\": \"a/1\",\n\t\t\"flags\": 0,\n\t\t\"value\": \"MQ==\"\n\t},\n\t{\n\t\t\"key\": \
                     \"a/b\",\n\t\t\"flags\": 5,\n\t\t\"value\": \"\"\n\t}\n]\n";
-    let cases: &[(&[&str], &str, u8, &str, &str, &str, &str)] = &[
+    let cases: &[Write<'_>] = &[
         (&["put", "a", "1"], "", 0, "Success! Data written to: a\n", "", "PUT /v1/kv/a", "1"),
         (&["put", "a"], "", 0, "Success! Data written to: a\n", "", "PUT /v1/kv/a", ""),
         (&["put", "a", "-"], "in", 0, "Success! Data written to: a\n", "", "PUT /v1/kv/a", "in"),
@@ -444,7 +457,7 @@ fn commands_about_the_agent() {
         ("GET /v1/coordinate/datacenters", 200, &datacenters),
         ("GET /v1/agent/monitor", 200, "line 1\nline 2\n"),
     ]);
-    let cases: &[(&[&str], u8, &str, &str, &[&str])] = &[
+    let cases: &[Asked<'_>] = &[
         (
             &["info"],
             0,
@@ -618,4 +631,93 @@ fn keygen_makes_32_bytes() {
         assert_eq!(super::gotext::decode_base64(key.as_bytes()).unwrap().len(), 32, "{key}");
     }
     assert_ne!(keys[0], keys[1]);
+}
+
+#[test]
+fn watches() {
+    let server = Server::start(&[
+        ("GET /v1/agent/self", 200, "{}"),
+        ("GET /v1/kv/none", 404, ""),
+        (
+            "GET /v1/kv/a",
+            200,
+            r#"[{"LockIndex":0,"Key":"a","Flags":0,"Value":"MQ==","CreateIndex":1,"ModifyIndex":2}]"#,
+        ),
+        ("GET /v1/catalog/services", 200, r#"{"web":["<a>"],"consul":[]}"#),
+    ]);
+    let key = "{\n    \"Key\": \"a\",\n    \"CreateIndex\": 1,\n    \"ModifyIndex\": 2,\n    \"LockIndex\": 0,\n    \
+               \"Flags\": 0,\n    \"Value\": \"MQ==\",\n    \"Session\": \"\"\n}\n";
+    let services = "{\n    \"web\": [\n        \"\\u003ca\\u003e\"\n    ],\n    \"consul\": []\n}\n";
+    let cases: &[(Words<'_>, &str)] = &[
+        (&["-type=key", "-key=none"], "null\n"),
+        (&["-type=key", "-key=a"], key),
+        (&["-type=services"], services),
+    ];
+    for (words, stdout) in cases {
+        let all: Vec<&str> = ["watch"].iter().chain(*words).copied().collect();
+        assert_eq!(server.run(&all), outcome(0, stdout, ""), "{words:?}");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("seen").display().to_string();
+    let command = format!("cat > {file}; echo $CONSUL_INDEX >> {file}; exit 3");
+    let got = server.run(&["watch", "-type=key", "-key=none", &command]);
+    assert_eq!(got, outcome(1, "", "Error executing handler: exit status 3\n"));
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "null\n7\n");
+}
+
+#[test]
+fn locks() {
+    let server = Server::start(&[
+        ("GET /v1/agent/self", 200, "{}"),
+        ("PUT /v1/session/create", 200, r#"{"ID":"s-1"}"#),
+        ("PUT /v1/session/destroy/s-1", 200, "true"),
+        (
+            "GET /v1/kv/p/.lock",
+            200,
+            r#"[{"Key":"p/.lock","Flags":3304740253564472344,"Value":null,"ModifyIndex":9,"Session":"s-1"}]"#,
+        ),
+        (
+            "GET /v1/kv/free/.lock?consistent",
+            200,
+            r#"[{"Key":"free/.lock","Flags":3304740253564472344,"Value":null,"ModifyIndex":9,"Session":"s-1"}]"#,
+        ),
+        ("GET /v1/kv/free/.lock", 404, ""),
+        ("PUT /v1/kv/free/.lock", 200, "true"),
+        ("GET /v1/kv/used/.lock", 200, r#"[{"Key":"used/.lock","Flags":1,"Value":null,"ModifyIndex":9}]"#),
+    ]);
+    let said = "Setting up lock at path: free/.lock\nAttempting lock acquisition\nStarting handler\n\
+                Child terminated, releasing lock\nCleanup succeeded\n";
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("held").display().to_string();
+    let command = format!("echo $CONSUL_LOCK_HELD > {file}; exit 3");
+    let cases: &[(Words<'_>, u8, &str, &str)] = &[
+        (&["-verbose", "free", &command], 0, said, "Error running handler: exit status 3\n"),
+        (&["-child-exit-code", "free", "exit 3"], 2, "", "Error running handler: exit status 3\n"),
+        (&["used", "true"], 1, "", "Lock acquisition failed: Existing key does not match lock use\n"),
+    ];
+    for (words, code, stdout, stderr) in cases {
+        let all: Vec<&str> = ["lock"].iter().chain(*words).copied().collect();
+        assert_eq!(
+            server.run_with(&all, &[("PATH", "/usr/bin:/bin")], b""),
+            outcome(*code, stdout, stderr),
+            "{words:?}"
+        );
+        assert!(server.lines().contains(&"PUT /v1/session/destroy/s-1".to_owned()), "{words:?}");
+    }
+    assert_eq!(std::fs::read_to_string(file).unwrap(), "true\n");
+}
+
+#[test]
+fn validation_is_that_of_the_settings() {
+    let directory = tempfile::tempdir().unwrap();
+    let path = |name: &str| directory.path().join(name).display().to_string();
+    let (good, bad) = (path("good.json"), path("bad.json"));
+    std::fs::write(&good, r#"{"data_dir":"/x","bind_addr":"127.0.0.1"}"#).unwrap();
+    std::fs::write(&bad, r#"{"datax":1}"#).unwrap();
+    assert_eq!(run(&["validate", &good], &[], b""), outcome(0, "Configuration is valid!\n", ""));
+    assert_eq!(run(&["validate", "-quiet", &good], &[], b""), outcome(0, "", ""));
+    let got = run(&["validate", &bad], &[], b"");
+    assert_eq!(got.code, 1);
+    assert!(got.stderr.starts_with("Config validation failed: "), "{got:?}");
+    assert!(got.stderr.contains("invalid config key datax"), "{got:?}");
 }

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use super::flags::{Flag, Kind};
 use super::invocation::Invocation;
 use super::{Command, CommandResult, Failure, Io, Reach};
+use crate::settings::{self, tree::Format};
 
 pub(super) const COMMAND: Command = Command {
     path: "validate",
@@ -23,7 +24,8 @@ pub(super) const COMMAND: Command = Command {
 fn run(invocation: &Invocation, io: &mut Io) -> CommandResult {
     let format = match invocation.text("config-format").unwrap_or_default() {
         "" => None,
-        format @ ("hcl" | "json") => Some(format),
+        "hcl" => Some(Format::Hcl),
+        "json" => Some(Format::Json),
         _ => return Err(Failure::text("-config-format must be either 'hcl' or 'json'")),
     };
     if invocation.arguments().is_empty() {
@@ -42,6 +44,9 @@ fn run(invocation: &Invocation, io: &mut Io) -> CommandResult {
 }
 
 /// Hands over to `settings`; answers the warnings, or what is wrong.
-fn check(_paths: &[PathBuf], _format: Option<&str>) -> Result<Vec<String>, String> {
-    Err("not implemented by this version of tribune".to_owned())
+fn check(paths: &[PathBuf], format: Option<Format>) -> Result<Vec<String>, String> {
+    match settings::validate(paths, format) {
+        Ok(warnings) => Ok(warnings.iter().map(ToString::to_string).collect()),
+        Err(error) => Err(error.to_string()),
+    }
 }

@@ -33,6 +33,7 @@ struct Protocol {
 
 #[derive(Debug, Serialize)]
 #[serde(rename_all = "PascalCase")]
+#[expect(clippy::struct_field_names, reason = "the API's names")]
 struct Version {
     version: &'static str,
     revision: &'static str,

@@ -25,6 +25,9 @@ pub mod status;
 #[cfg(test)]
 pub mod testing;
 pub mod txn;
+pub mod txn_operation;
+#[cfg(test)]
+mod wake_tests;
 
 use std::sync::Arc;
 use std::time::Duration;

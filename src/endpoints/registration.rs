@@ -33,16 +33,21 @@ pub async fn deregister(endpoints: &Endpoints, request: DeregisterRequest) -> Re
     if request.node.is_empty() {
         return Err(refused("Must provide node"));
     }
-    let DeregisterRequest { node, service_id, check_id, .. } = request;
-    let command = Deregister { node: node.into(), service_id, check_id };
-    endpoints.proposer.propose(Command::Deregister(command)).await.map(|_| ())
+    endpoints.proposer.propose(Command::Deregister(request.into())).await.map(|_| ())
+}
+
+impl From<DeregisterRequest> for Deregister {
+    fn from(request: DeregisterRequest) -> Self {
+        let DeregisterRequest { node, service_id, check_id, .. } = request;
+        Self { node: node.into(), service_id, check_id }
+    }
 }
 
 fn refused(text: impl Into<String>) -> EndpointError {
     EndpointError::Refused(text.into())
 }
 
-fn prepare(endpoints: &Endpoints, request: RegisterRequest) -> Result<Register, EndpointError> {
+pub(super) fn prepare(endpoints: &Endpoints, request: RegisterRequest) -> Result<Register, EndpointError> {
     check_datacenter(endpoints, Some(&request.datacenter))?;
     let RegisterRequest { mut node, skip_node_update, mut service, check, mut checks, .. } = request;
     check_node_name(&node.node).map_err(refused)?;

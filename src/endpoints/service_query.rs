@@ -86,28 +86,9 @@ impl<F: Fields<Record = Instance>> ServiceQuery<F> {
     fn index_of(&self, view: &View) -> u64 {
         match self.target {
             Target::Service => view.service_index(&self.name, self.with_checks),
-            Target::Connect => self.connect_index(view),
+            Target::Connect => view.connect_index(&self.name, self.with_checks),
             Target::Ingress => 0,
         }
-    }
-
-    /// Consul's rules for Connect: with checks, the highest index among the services found;
-    /// without, that of the service of this name. If nothing is found, the last extinction counts
-    /// before either.
-    fn connect_index(&self, view: &View) -> u64 {
-        let name = fold(&self.name);
-        let own = |name: &str| view.services.get(name).map(|entry| entry.index);
-        let found = view.connect.get(&name).filter(|keys| !keys.is_empty());
-        let Some(keys) = found else {
-            let extinction = view.indexes.service_extinction;
-            let fallback = || own(&name).unwrap_or_else(|| view.catalog_index(self.with_checks));
-            return if extinction > 0 { extinction } else { fallback() };
-        };
-        if !self.with_checks {
-            return own(&name).unwrap_or_else(|| view.catalog_index(false));
-        }
-        let services = keys.iter().filter_map(|(node, id)| view.nodes.get(node)?.services.get(id));
-        services.map(|service| view.service_index(&service.service, true)).max().unwrap_or(0)
     }
 
     /// The instances asked for, in answer order.

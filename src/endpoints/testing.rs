@@ -7,13 +7,15 @@ use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use imbl::OrdMap;
 
+use super::decode::records::RegisterRequest;
 use super::{
     Applied, EndpointError, EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers,
 };
+use crate::state::command::Register;
 use crate::state::record::{Check, Node, ProxyConfig, Service};
 use crate::state::store::{MemoryStore, WriteStore};
 use crate::state::view::{Instance, NodeEntry, fold};
-use crate::state::{Command, StateReader, View, Watches};
+use crate::state::{Command, StateReader, View};
 
 struct Nobody;
 
@@ -50,12 +52,19 @@ pub fn endpoints() -> Endpoints {
 
 /// Endpoints of `node1` in `dc1` over this state; nothing can be written.
 pub fn endpoints_with(view: View) -> Endpoints {
+    let view = Arc::new(ArcSwap::from_pointee(view));
+    endpoints_over(StateReader::new(view, MemoryStore::default().reader(), Arc::default()))
+}
+
+/// What a registration becomes when it is proposed.
+pub fn registration(request: RegisterRequest) -> Register {
+    super::registration::prepare(&endpoints(), request).expect("a sound registration")
+}
+
+/// Endpoints of `node1` in `dc1` that read this state; nothing can be written.
+pub fn endpoints_over(state: StateReader) -> Endpoints {
     Endpoints {
-        state: StateReader::new(
-            Arc::new(ArcSwap::from_pointee(view)),
-            MemoryStore::default().reader(),
-            Arc::new(Watches::default()),
-        ),
+        state,
         proposer: Arc::new(Nobody),
         leader: Arc::new(Nobody),
         sessions: Arc::new(Nobody),

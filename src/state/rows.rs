@@ -176,7 +176,7 @@ fn load_meta(store: &dyn ReadStore) -> Result<Meta, StateError> {
     meta
 }
 
-/// Up to which index a store has applied.
+/// Up to which index a store has applied; 0 for an empty one.
 ///
 /// # Errors
 /// [`StateError::HalfInstalled`], [`StateError::Store`] or [`StateError::Corrupt`].

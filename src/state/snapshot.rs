@@ -196,7 +196,7 @@ impl<R: Read> Reader<R> {
     ///
     /// # Errors
     /// [`SnapshotError::Truncated`], [`SnapshotError::Damaged`] or [`SnapshotError::Io`].
-    pub fn next_frame(&mut self, visit: &mut dyn FnMut(Table, &[u8], &[u8])) -> Result<bool, SnapshotError> {
+    pub fn next_frame(&mut self, mut visit: impl FnMut(Table, &[u8], &[u8])) -> Result<bool, SnapshotError> {
         let length = u32::from_be_bytes(self.array()?);
         if length == 0 {
             return self.end().map(|()| false);
@@ -256,7 +256,7 @@ fn cut(bytes: &[u8]) -> Result<Cut<'_>, SnapshotError> {
 /// Whatever is wrong with it.
 pub fn verify(from: impl Read) -> Result<u64, SnapshotError> {
     let mut reader = Reader::open(from)?;
-    while reader.next_frame(&mut |_, _, _| ())? {}
+    while reader.next_frame(|_, _, _| ())? {}
     Ok(reader.index())
 }
 
@@ -280,7 +280,7 @@ pub fn install<R: Read>(store: &dyn WriteStore, mut from: Reader<R>) -> Result<(
     let mut applied = Vec::new();
     loop {
         let mut changes = Vec::new();
-        let more = from.next_frame(&mut |table, key, row| {
+        let more = from.next_frame(|table, key, row| {
             let change = Change::Put(table, key.to_vec(), row.to_vec());
             if rows::is_applied_row(table, key) { applied.push(change) } else { changes.push(change) }
         })?;

@@ -200,15 +200,10 @@ impl View {
         }
     }
 
-    /// Index for the checks of a service (`/v1/health/checks`): that of the whole table.
-    pub fn service_checks_index(&self) -> u64 {
-        self.indexes.checks
-    }
-
-    /// Index for the checks of a service on nodes with some metadata: Consul has another way to
-    /// that list, which follows the service and not the table.
-    pub fn service_checks_by_meta_index(&self, name: &str) -> u64 {
-        self.name_index(&fold(name), true, true)
+    /// Index for the checks of a service (`/v1/health/checks`): that of the whole table or, asked for
+    /// by node metadata, the service's own without regard to extinctions.
+    pub fn service_checks_index(&self, name: &str, by_node_meta: bool) -> u64 {
+        if by_node_meta { self.name_index(&fold(name), true, true) } else { self.indexes.checks }
     }
 
     /// Index of the whole catalog.

@@ -10,13 +10,14 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use actix_web::http::StatusCode;
 use actix_web::http::header::HeaderValue;
 
+use super::json_catalog::{self, NoTags};
 use super::reply::{ContentType, Reply};
 use super::{Answer, Json, Request, Route, WebError};
 use crate::endpoints::EndpointError;
 use crate::endpoints::agent::{Agent, Member};
 use crate::endpoints::filter::{CheckFields, Filter, ServiceFields};
 use crate::endpoints::operator::Operator;
-use crate::state::record::{Check, Service};
+use crate::state::record::Service;
 
 /// The routes of this family.
 pub fn routes() -> Vec<Route> {
@@ -275,29 +276,10 @@ fn checks(request: &Request) -> Result<Reply, WebError> {
         json.object(|json| {
             for (id, found) in local.checks.iter().filter(|(_, found)| filter.passes(found)) {
                 json.key_text(id);
-                write_check(json, found);
+                json_catalog::check(json, found, NoTags::Empty);
             }
         });
     }))
-}
-
-/// A check as the agent lists it. Those of an agent carry no definition to the outside.
-fn write_check(json: &mut Json, check: &Check) {
-    json.object(|json| {
-        json.key("Node").text(&check.node);
-        json.key("CheckID").text(&check.check_id);
-        json.key("Name").text(&check.name);
-        json.key("Status").text(&check.status);
-        json.key("Notes").text(&check.notes);
-        json.key("Output").text(&check.output);
-        json.key("ServiceID").text(&check.service_id);
-        json.key("ServiceName").text(&check.service_name);
-        json.key("ServiceTags").texts(&check.service_tags);
-        json.key("Type").text(&check.kind);
-        json.key("Definition").object(|_| {});
-        json.key("CreateIndex").u64(check.indexes.create_index);
-        json.key("ModifyIndex").u64(check.indexes.modify_index);
-    });
 }
 
 /// Length of the intervals metrics belong to, seconds.

@@ -127,6 +127,14 @@ impl TestServer {
 
     /// With settings of its own.
     pub fn with(configure: impl FnOnce(&mut WebSettings, &mut EndpointSettings)) -> Self {
+        Self::with_handles(configure, |_, handles| handles)
+    }
+
+    /// With settings and handles of its own.
+    pub fn with_handles(
+        configure: impl FnOnce(&mut WebSettings, &mut EndpointSettings),
+        extend: impl FnOnce(&Endpoints, WebHandles) -> WebHandles,
+    ) -> Self {
         let machine = StateMachine::open(Box::new(MemoryStore::default())).unwrap();
         let state = machine.reader();
         let proposer = Arc::new(TestProposer { machine: Mutex::new(machine), proposed: Mutex::default() });
@@ -168,10 +176,11 @@ impl TestServer {
             ..Default::default()
         }));
         futures::executor::block_on(proposer.propose(register)).unwrap();
+        let handles = extend(&endpoints, WebHandles::new(endpoints.clone()));
         let (tell, told) = mpsc::channel();
         let thread = std::thread::spawn(move || {
             actix_rt::System::new().block_on(async move {
-                let server = start(settings, WebHandles::new(endpoints), super::routes()).unwrap();
+                let server = start(settings, handles, super::routes()).unwrap();
                 tell.send((server.addresses[0], server.stopper.clone())).unwrap();
                 server.server.await.unwrap();
             });
@@ -321,5 +330,27 @@ pub fn read_reply(stream: &mut TcpStream, head_only: bool) -> TestReply {
         assert!(count > 0, "closed in the middle of a body");
         body.extend_from_slice(&chunk[..count]);
     }
+    if !head_only && headers.iter().any(|(name, value)| name == "Transfer-Encoding" && value == "chunked") {
+        while !body.ends_with(b"0\r\n\r\n") {
+            let count = stream.read(&mut chunk).unwrap();
+            assert!(count > 0, "closed in the middle of a streamed body");
+            body.extend_from_slice(&chunk[..count]);
+        }
+        body = unchunk(&body);
+    }
     TestReply { status, headers, body }
+}
+
+fn unchunk(mut chunks: &[u8]) -> Vec<u8> {
+    let mut body = Vec::new();
+    loop {
+        let end = memchr::memmem::find(chunks, b"\r\n").unwrap();
+        let size = usize::from_str_radix(std::str::from_utf8(&chunks[..end]).unwrap(), 16).unwrap();
+        if size == 0 {
+            return body;
+        }
+        let start = end + 2;
+        body.extend_from_slice(&chunks[start..start + size]);
+        chunks = &chunks[start + size + 2..];
+    }
 }

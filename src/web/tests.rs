@@ -1,5 +1,7 @@
 //! Handlers through a real listener: what all endpoints share, and the families of this room.
 
+mod agent;
+
 use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
@@ -424,6 +426,124 @@ fn sessions_refuse_in_the_references_words() {
     let proposed = server.proposer.proposed.lock();
     let created = proposed.iter().filter(|command| matches!(command, Command::SessionCreate(_))).count();
     assert_eq!(created, 2, "only what the state must judge is proposed");
+}
+
+#[test]
+fn transactions_write_all_or_nothing() {
+    let server = TestServer::new();
+    let done = server.put(
+        "/v1/txn",
+        r#"[{"KV":{"Verb":"set","Key":"a","Value":"aGVsbG8=","Flags":7}},{"KV":{"Verb":"get","Key":"a"}}]"#,
+    );
+    let index = server.get("/v1/kv/a").index();
+    let entry = |value: &str| {
+        format!(
+            "{{\"KV\":{{\"LockIndex\":0,\"Key\":\"a\",\"Flags\":7,\"Value\":{value},\
+             \"CreateIndex\":{index},\"ModifyIndex\":{index}}}}}"
+        )
+    };
+    let want = format!("{{\"Results\":[{},{}],\"Errors\":null}}", entry("null"), entry("\"aGVsbG8=\""));
+    assert_eq!((done.status, done.text()), (200, &*want));
+    assert_eq!(done.header("X-Consul-Knownleader"), None);
+
+    let table = [
+        (
+            r#"[{"KV":{"Verb":"set","Key":"b"}},{"KV":{"Verb":"get","Key":"m"}},{"KV":{"Verb":"cas","Key":"c","Index":9}}]"#,
+            r#"{"Results":null,"Errors":[{"OpIndex":1,"What":"key \"m\" doesn't exist"},{"OpIndex":2,"What":"failed to set key \"c\", index is stale"}]}"#,
+        ),
+        (
+            r#"[{"KV":{"Verb":"set","Key":"b"}},{"KV":{"Verb":"explode","Key":"z"}}]"#,
+            r#"{"Results":null,"Errors":[{"OpIndex":1,"What":"unknown KV verb \"explode\""}]}"#,
+        ),
+        (
+            r#"[{"KV":{"Verb":"set"}},{"KV":{"Verb":"explode","Key":"z"}}]"#,
+            r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"Must provide key"}]}"#,
+        ),
+        (
+            r#"[{"KV":{"Verb":"lock","Key":"b","Session":"bad"}}]"#,
+            r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"failed session lookup: index error: UUID must be 36 characters"}]}"#,
+        ),
+        (
+            r#"[{"Node":{"Verb":"set","Node":{"Node":"n","ID":"bad"}}},{"Service":{"Verb":"set","Node":"n","Service":{"ID":"s"}}}]"#,
+            r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"Bad node ID: uuid string is wrong length"},{"OpIndex":1,"What":"Must provide service name with ID"}]}"#,
+        ),
+    ];
+    for (body, want) in table {
+        let reply = server.put("/v1/txn", body);
+        assert_eq!((reply.status, reply.text()), (409, want), "{body}");
+    }
+    assert_eq!(server.get("/v1/kv/?keys").text(), r#"["a"]"#);
+}
+
+#[test]
+fn transactions_that_only_read_bypass_the_log() {
+    let server = TestServer::new();
+    server.put("/v1/kv/t/a", "1");
+    server.put("/v1/kv/t/b", "2");
+    let proposed = server.proposer.proposed.lock().len();
+    let meta = r#""Index":0,"LastContact":0,"KnownLeader":true,"ConsistencyLevel":"""#;
+    let table = [
+        ("[]", 200, r#"{"Results":[],"Errors":null,"#),
+        ("null", 200, r#"{"Results":[],"Errors":null,"#),
+        (r#"[{},{"KV":null}]"#, 200, r#"{"Results":[],"Errors":null,"#),
+        (
+            r#"[{"KV":{"Verb":"get-tree","Key":""}}]"#,
+            409,
+            r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"Must provide key"}],"#,
+        ),
+        (
+            r#"[{"KV":{"Verb":"nope","Key":"k"}},{"KV":{"Verb":"check-not-exists","Key":"t/a"}},{"Node":{"Verb":"get","Node":{"Node":"x"}}},{"Check":{"Verb":"get","Check":{"Node":"node1","CheckID":"x"}}}]"#,
+            409,
+            r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"unknown KV verb \"nope\""},{"OpIndex":1,"What":"key \"t/a\" exists"},{"OpIndex":2,"What":"node \"x\" doesn't exist"},{"OpIndex":3,"What":"check \"x\" on node \"node1\" doesn't exist"}],"#,
+        ),
+        (
+            r#"[{"KV":{"Verb":"check-session","Key":"t/a","Session":"x"}},{"KV":{"Verb":"check-index","Key":"none","Index":1}}]"#,
+            409,
+            r#"{"Results":null,"Errors":[{"OpIndex":0,"What":"failed session check for key \"t/a\", current session \"\" != \"x\""},{"OpIndex":1,"What":"failed to check index, key \"none\" doesn't exist"}],"#,
+        ),
+    ];
+    for (body, status, want) in table {
+        let reply = server.put("/v1/txn", body);
+        assert_eq!((reply.status, reply.text()), (status, &*format!("{want}{meta}}}")), "{body}");
+        assert_eq!(reply.header("X-Consul-Knownleader"), Some("true"), "{body}");
+        assert_eq!(reply.header("X-Consul-Index"), None, "{body}");
+    }
+    let tree = server.put("/v1/txn?stale", r#"[{"KV":{"Verb":"get-tree","Key":"t/"}}]"#).json();
+    let keys: Vec<_> =
+        tree["Results"].as_array().unwrap().iter().map(|result| &result["KV"]["Key"]).collect();
+    assert_eq!(keys, ["t/a", "t/b"]);
+    assert_eq!(server.proposer.proposed.lock().len(), proposed);
+}
+
+#[test]
+fn transactions_refuse_what_they_cannot_read() {
+    let server = TestServer::with(|_, endpoints| endpoints.kv_max_value_size = 4);
+    let many = format!("[{}]", vec![r#"{"KV":{"Verb":"set","Key":"k"}}"#; 65].join(","));
+    let table = [
+        ("", 400, "Failed to parse body: EOF"),
+        (
+            r#"{"KV":{}}"#,
+            400,
+            "Failed to parse body: json: cannot unmarshal object into Go value of type api.TxnOps",
+        ),
+        (r#"[{"Foo":{}}]"#, 400, "Failed to parse body: json: unknown field \"Foo\""),
+        (&many, 413, "Transaction contains too many operations (65 > 64)"),
+        (
+            r#"[{"KV":{"Verb":"set","Key":"k","Value":"MTIzNDU="}}]"#,
+            413,
+            "Value for key \"k\" is too large (5 > 4 bytes)",
+        ),
+    ];
+    for (body, status, want) in table {
+        let reply = server.put("/v1/txn", body);
+        assert_eq!((reply.status, reply.text()), (status, want), "{body}");
+    }
+    let large = server.put("/v1/txn", &"x".repeat(524_289));
+    assert_eq!(large.status, 413);
+    assert!(large.text().starts_with("Request body(524289 bytes) too large, max size: 524288 bytes."));
+    let base64 = server.put("/v1/txn", r#"[{"KV":{"Verb":"set","Key":"k","Value":"not base64!"}}]"#);
+    assert_eq!(base64.status, 400);
+    assert_eq!(server.put("/v1/txn", "[null]").status, 400);
 }
 
 #[test]

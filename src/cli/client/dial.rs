@@ -25,10 +25,16 @@ use crate::cli::gotext;
 /// Time to wait for a TCP connection.
 const CONNECT_TIMEOUT: Duration = Duration::from_secs(30);
 
-/// A connection that could not be made; the text is complete.
+/// A connection that could not be made or broke; the text is complete.
 #[derive(Debug, thiserror::Error)]
 #[error("{0}")]
 pub(super) struct DialError(String);
+
+impl From<DialError> for ureq::Error {
+    fn from(error: DialError) -> Self {
+        Self::Other(Box::new(error))
+    }
+}
 
 /// What carries the bytes.
 trait Stream: Read + Write + Send + Sync {}
@@ -71,7 +77,7 @@ impl Dialer {
             let stream = UnixStream::connect(path).map_err(|error| {
                 DialError(format!("dial unix {path}: connect: {}", gotext::os_error(&error)))
             })?;
-            return Ok(Box::new(stream));
+            return Ok(Box::new(Named { name: format!("unix @->{path}"), stream }));
         }
         if self.address.host.is_empty() {
             return Err(DialError("http: no Host in request URL".to_owned()));
@@ -85,7 +91,8 @@ impl Dialer {
                 Ok(stream) => {
                     // Only a request's speed depends on it.
                     let _ = stream.set_nodelay(true);
-                    return Ok(Box::new(stream));
+                    let local = stream.local_addr().map_or_else(|_| String::new(), |local| local.to_string());
+                    return Ok(Box::new(Named { name: format!("tcp {local}->{candidate}"), stream }));
                 }
                 Err(error) => {
                     first.get_or_insert((candidate, error));
@@ -124,7 +131,7 @@ impl Connector for Dialer {
     type Out = Connection;
 
     fn connect(&self, details: &ConnectionDetails, _: Option<()>) -> Result<Option<Connection>, ureq::Error> {
-        let stream = self.dial().map_err(|error| ureq::Error::Other(Box::new(error)))?;
+        let stream = self.dial()?;
         let buffers =
             LazyBuffers::new(details.config.input_buffer_size(), details.config.output_buffer_size());
         Ok(Some(Connection { buffers, stream }))
@@ -173,6 +180,35 @@ impl Transport for Connection {
         // Every request gets a connection of its own: commands make a few, and a reused one may be
         // half closed.
         false
+    }
+}
+
+/// A connection whose errors say which one it was.
+struct Named<S> {
+    name: String,
+    stream: S,
+}
+
+impl<S> Named<S> {
+    fn broken(&self, doing: &str, error: &io::Error) -> io::Error {
+        let text = format!("{doing} {}: {doing}: {}", self.name, gotext::os_error(error));
+        io::Error::new(error.kind(), DialError(text))
+    }
+}
+
+impl<S: Read> Read for Named<S> {
+    fn read(&mut self, buffer: &mut [u8]) -> io::Result<usize> {
+        self.stream.read(buffer).map_err(|error| self.broken("read", &error))
+    }
+}
+
+impl<S: Write> Write for Named<S> {
+    fn write(&mut self, buffer: &[u8]) -> io::Result<usize> {
+        self.stream.write(buffer).map_err(|error| self.broken("write", &error))
+    }
+
+    fn flush(&mut self) -> io::Result<()> {
+        self.stream.flush()
     }
 }
 

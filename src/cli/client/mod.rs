@@ -123,9 +123,9 @@ impl Client {
         let tls = options.files.load(address.tls)?;
         let token = match &options.token_file {
             Some(file) => {
-                let text = std::fs::read_to_string(file).map_err(|error| {
-                    format!("Error loading token file: open {file}: {}", gotext::os_error(&error))
-                })?;
+                let text = gotext::read_file(file.as_ref())
+                    .map_err(|error| format!("Error loading token file: {error}"))?;
+                let text = String::from_utf8_lossy(&text);
                 Some(text.trim().to_owned()).filter(|token| !token.is_empty()).or(options.token)
             }
             None => options.token,
@@ -259,7 +259,7 @@ fn transport_text(error: &ureq::Error) -> String {
             None => inner.to_string(),
         },
         ureq::Error::Io(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
-        ureq::Error::Io(io) => gotext::os_error(io),
+        ureq::Error::Io(io) => tls::failure(io, ""),
         ureq::Error::Protocol(inner) => {
             format!("net/http: HTTP/1.x transport connection broken: {inner}")
         }
@@ -392,4 +392,4 @@ fn env_bool(io: &mut Io, name: &str, default: bool) -> bool {
 }
 
 #[cfg(test)]
-mod tests;
+pub(super) mod tests;

@@ -1,6 +1,9 @@
 use super::*;
 use crate::cli::testing::{Server, run};
 
+type Words<'a> = &'a [&'a str];
+type Env<'a> = &'a [(&'a str, &'a str)];
+
 fn get_value(server: &Server, words: &[&str], env: &[(&str, &str)]) -> crate::cli::testing::Seen {
     let all: Vec<&str> = ["kv", "get"].into_iter().chain(words.iter().copied()).chain(["a"]).collect();
     let outcome = server.run_with(&all, env, b"");
@@ -35,7 +38,7 @@ fn token_files_win_over_tokens() {
     std::fs::write(&empty, "\n").unwrap();
     let (full, empty) = (full.display().to_string(), empty.display().to_string());
     let server = server();
-    let cases: &[(&[&str], &[(&str, &str)], Option<&str>)] = &[
+    let cases: &[(Words<'_>, Env<'_>, Option<&str>)] = &[
         (&["-token=x", "-token-file", &full], &[], Some("tok")),
         (&["-token=x"], &[("CONSUL_HTTP_TOKEN_FILE", &full)], Some("tok")),
         (&["-token-file", &empty], &[("CONSUL_HTTP_TOKEN", "e")], Some("e")),
@@ -92,7 +95,7 @@ fn failures_name_the_request() {
         }
     });
     let plain = server().address.to_string();
-    let cases: &[(String, &[(&str, &str)], String)] = &[
+    let cases: &[(String, Env<'_>, String)] = &[
         (
             free.to_string(),
             &[],
@@ -145,4 +148,9 @@ fn a_boolean_variable_that_is_none_is_reported_and_ignored() {
 fn error_bodies_are_shown_as_they_came() {
     let status = ClientError::Status { code: 500, body: "two\nlines\n".to_owned() };
     assert_eq!(status.to_string(), "Unexpected response code: 500 (two\nlines\n)");
+}
+
+/// A client of nobody, for tests of what needs no answer.
+pub(in crate::cli) fn unreachable_client() -> Client {
+    Client::new(Options { address: "127.0.0.1:1".to_owned(), ..Options::default() }).unwrap()
 }

@@ -51,9 +51,10 @@ impl TlsOptions {
             builder.with_webpki_verifier(verifier)
         };
         let config = match pair {
-            Some((chain, key)) => {
-                builder.with_client_auth_cert(chain, key).map_err(|error| format!("tls: {error}"))?
-            }
+            Some((chain, key)) => builder.with_client_auth_cert(chain, key).map_err(|error| match error {
+                rustls::Error::InconsistentKeys(_) => "tls: private key does not match public key".to_owned(),
+                other => format!("tls: {other}"),
+            })?,
             None => builder.with_no_client_auth(),
         };
         Ok(Some(Arc::new(config)))
@@ -65,13 +66,25 @@ impl TlsOptions {
             (Some(cert), Some(key)) => (cert, key),
             _ => return Err("both client cert and client key must be provided".to_owned()),
         };
-        let chain = certificates(&read(cert_file)?);
-        let key_text = read(key_file)?;
+        let cert_text = gotext::read_file(cert_file.as_ref())?;
+        let chain = certificates(&cert_text);
+        let key_text = gotext::read_file(key_file.as_ref())?;
         if chain.is_empty() {
-            return Err("tls: failed to find any PEM data in certificate input".to_owned());
+            return Err(if PrivateKeyDer::from_pem_slice(&cert_text).is_ok() {
+                "tls: failed to find certificate PEM data in certificate input, but did find a private key; PEM \
+                 inputs may have been switched"
+                    .to_owned()
+            } else {
+                "tls: failed to find any PEM data in certificate input".to_owned()
+            });
         }
-        let key = PrivateKeyDer::from_pem_slice(&key_text)
-            .map_err(|_| "tls: failed to find any PEM data in key input".to_owned())?;
+        let key = PrivateKeyDer::from_pem_slice(&key_text).map_err(|_| {
+            if certificates(&key_text).is_empty() {
+                "tls: failed to find any PEM data in key input".to_owned()
+            } else {
+                "tls: found a certificate rather than a key in the PEM for the private key".to_owned()
+            }
+        })?;
         Ok(Some((chain, key)))
     }
 
@@ -79,7 +92,8 @@ impl TlsOptions {
     fn roots(&self) -> Result<Option<RootCertStore>, String> {
         let mut store = RootCertStore::empty();
         if let Some(file) = &self.ca_file {
-            let text = read(file).map_err(|error| format!("Error loading CA File: {error}"))?;
+            let text = gotext::read_file(file.as_ref())
+                .map_err(|error| format!("Error loading CA File: {error}"))?;
             if store.add_parsable_certificates(certificates(&text)).0 == 0 {
                 return Err(format!("Error loading CA File: Couldn't parse PEM in: {file}"));
             }
@@ -94,17 +108,14 @@ impl TlsOptions {
         files.sort();
         for file in files {
             let name = file.display().to_string();
-            let text = read(&name).map_err(|error| format!("Error loading CA File: {error}"))?;
+            let text = gotext::read_file(name.as_ref())
+                .map_err(|error| format!("Error loading CA File: {error}"))?;
             if store.add_parsable_certificates(certificates(&text)).0 == 0 {
                 return Err(format!("Error loading CA File: Couldn't parse PEM in: {name}"));
             }
         }
         Ok(Some(store))
     }
-}
-
-fn read(file: &str) -> Result<Vec<u8>, String> {
-    fs::read(file).map_err(|error| format!("open {file}: {}", gotext::os_error(&error)))
 }
 
 fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
@@ -211,9 +222,21 @@ pub(super) fn failure(error: &io::Error, name: &str) -> String {
             other => format!("x509: {other}"),
         },
         rustls::Error::InvalidMessage(_) => "tls: first record does not look like a TLS handshake".to_owned(),
-        rustls::Error::AlertReceived(alert) => format!("remote error: tls: {alert:?}"),
+        rustls::Error::AlertReceived(alert) => format!("remote error: tls: {}", words(&format!("{alert:?}"))),
         other => format!("tls: {other}"),
     }
+}
+
+/// `BadCertificate` as `bad certificate`.
+fn words(name: &str) -> String {
+    let mut text = String::new();
+    for letter in name.chars() {
+        if letter.is_uppercase() && !text.is_empty() {
+            text.push(' ');
+        }
+        text.extend(letter.to_lowercase());
+    }
+    text
 }
 
 /// `presented` are names as rustls writes them: `DnsName("x")`, `IpAddress(1.2.3.4)`.
@@ -238,6 +261,7 @@ fn not_valid_for(name: &str, presented: &[String]) -> String {
 mod tests {
     use super::*;
 
+    #[expect(clippy::unnecessary_wraps, reason = "the fields are options")]
     fn some(text: &str) -> Option<String> {
         Some(text.to_owned())
     }
@@ -280,6 +304,7 @@ mod tests {
 
     #[test]
     fn names_in_complaints() {
+        assert_eq!(words("BadCertificate"), "bad certificate");
         let presented = ["DnsName(\"a.b\")".to_owned(), "IpAddress(10.0.0.1)".to_owned()];
         assert_eq!(not_valid_for("x", &presented), "x509: certificate is valid for a.b, not x");
         assert_eq!(

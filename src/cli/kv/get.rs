@@ -81,8 +81,16 @@ fn print(found: &[KvPair], invocation: &Invocation, recurse: bool, io: &mut Io) 
             if number > 0 {
                 io.out("");
             }
-            detail(pair, io);
-        } else if recurse {
+            let mut record = detail(pair).into_bytes();
+            if value.is_empty() {
+                // Consul does not pad a name that nothing follows at the end of its table.
+                record.truncate(record.trim_ascii_end().len());
+            }
+            record.extend_from_slice(&value);
+            io.out_bytes(&record);
+            continue;
+        }
+        if recurse {
             // Values may be any bytes, so name and value are written, not formatted.
             let _ = write!(io.stdout, "{}:", pair.key);
         }
@@ -91,8 +99,8 @@ fn print(found: &[KvPair], invocation: &Invocation, recurse: bool, io: &mut Io) 
     Ok(())
 }
 
-/// Everything about an entry but its value, whose name it leaves waiting at the end.
-fn detail(pair: &KvPair, io: &mut Io) {
+/// Everything about an entry but its value, whose name waits at the end.
+fn detail(pair: &KvPair) -> String {
     let session = if pair.session.is_empty() { "-" } else { &pair.session };
     let lines = [
         ("CreateIndex", pair.create_index.to_string()),
@@ -103,5 +111,5 @@ fn detail(pair: &KvPair, io: &mut Io) {
         ("Session", session.to_owned()),
         ("Value", String::new()),
     ];
-    let _ = write!(io.stdout, "{}", columns::pairs(&lines));
+    columns::pairs(&lines)
 }

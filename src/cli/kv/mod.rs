@@ -9,6 +9,7 @@ pub(super) mod put;
 use std::ffi::OsStr;
 use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
+use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
@@ -50,12 +51,26 @@ pub(super) fn path(key: &str) -> String {
 
 /// Reads entries; a key that does not exist is an empty list.
 pub(super) fn list(request: Request<'_>) -> Result<Vec<KvPair>, ClientError> {
+    Ok(list_behind(request, 0, None)?.0)
+}
+
+/// Like [`list`], with the index of the answer. Behind an `index` above 0 it waits for news, up to
+/// `wait`.
+pub(super) fn list_behind(
+    request: Request<'_>,
+    index: u64,
+    wait: Option<Duration>,
+) -> Result<(Vec<KvPair>, u64), ClientError> {
+    let request = request
+        .with_some("index", (index > 0).then(|| index.to_string()))
+        .with_some("wait", wait.map(|wait| format!("{}ms", wait.as_millis().max(1))));
     let answer = request.send()?;
+    let next = answer.index();
     if answer.status() == 404 {
-        return Ok(Vec::new());
+        return Ok((Vec::new(), next));
     }
     let found: Option<Vec<KvPair>> = answer.json()?;
-    Ok(found.unwrap_or_default())
+    Ok((found.unwrap_or_default(), next))
 }
 
 /// A failed read; Consul leaves the body out here.
@@ -96,13 +111,8 @@ fn data(argument: &OsStr, io: &mut Io) -> Result<Vec<u8>, Failure> {
     match bytes.strip_prefix(b"@") {
         Some(name) => {
             let name = OsStr::from_bytes(name);
-            std::fs::read(name).map_err(|error| {
-                let name = name.to_string_lossy();
-                Failure::Text(format!(
-                    "Error! Failed to read file: open {name}: {}",
-                    gotext::os_error(&error)
-                ))
-            })
+            gotext::read_file(name.as_ref())
+                .map_err(|error| Failure::Text(format!("Error! Failed to read file: {error}")))
         }
         None => Ok(bytes.to_vec()),
     }

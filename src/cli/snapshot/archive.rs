@@ -180,7 +180,7 @@ pub(in crate::cli) mod tests {
 
     #[test]
     fn damage_is_found() {
-        let whole = build(&[7; 100_000], false);
+        let whole = build(&vec![7; 100_000], false);
         let cases: &[(&str, &[u8], &str)] = &[
             ("empty", b"", "failed to decompress snapshot: EOF"),
             ("short", b"abc", "failed to decompress snapshot: unexpected EOF"),

@@ -358,7 +358,6 @@ fn coordinate(cursor: &mut Cursor<'_>) -> Read<NodeCoordinate> {
 
 fn session(cursor: &mut Cursor<'_>) -> Read<Session> {
     let mut session = Session::default();
-    let mut legacy_checks = Vec::new();
     cursor.map(|key, cursor| {
         match key {
             b"Behavior" => {
@@ -373,7 +372,7 @@ fn session(cursor: &mut Cursor<'_>) -> Read<Session> {
                     }
                 }
             }
-            b"Checks" => legacy_checks = strings(cursor)?,
+            b"Checks" => session.checks = strings(cursor)?,
             b"ID" => session.id = name(cursor)?,
             b"LockDelay" => session.lock_delay = cursor.int()?,
             b"Name" => session.name = cursor.string()?,
@@ -385,10 +384,6 @@ fn session(cursor: &mut Cursor<'_>) -> Read<Session> {
         }
         Ok(())
     })?;
-    // Before 1.7 all checks of a session stood in one list.
-    if session.node_checks.is_empty() {
-        session.node_checks = legacy_checks;
-    }
     if session.id.is_empty() || session.id.len() > usize::from(u8::MAX) {
         return Err(Malformed::Other("no usable id".into()));
     }

@@ -308,7 +308,8 @@ fn session(pack: &mut Packer, session: &Session) {
             SessionBehavior::Delete => "delete",
         },
     );
-    nil(pack, "Checks");
+    pack.str("Checks");
+    strings(pack, &session.checks);
     number(pack, "CreateIndex", session.indexes.create_index);
     text(pack, "ID", &session.id);
     signed(pack, "LockDelay", session.lock_delay);

@@ -26,14 +26,14 @@ impl<'a> Moment<'a> {
     /// [`ArchiveError::State`].
     pub fn take(reader: &'a StateReader) -> Result<Self, ArchiveError> {
         for _ in 0..TRIES {
-            let frozen = reader.store().freeze();
+            let frozen = reader.freeze()?;
             let view = reader.view_full();
             if rows::applied_index(&*frozen)? == view.index {
                 return Ok(Self { view, frozen });
             }
             std::thread::yield_now();
         }
-        let frozen = reader.store().freeze();
+        let frozen = reader.freeze()?;
         let view = Arc::new(rows::load(&*frozen)?);
         Ok(Self { view, frozen })
     }

@@ -643,18 +643,25 @@ fn session() -> impl Strategy<Value = Session> {
     (
         (name(), text(), name(), text()),
         any::<(i64, bool)>(),
-        strings(),
+        (strings(), strings()),
         prop::option::of(prop::collection::vec(refs, 0..3)),
         indexes(),
     )
         .prop_map(
-            |((id, name, node, ttl), (lock_delay, delete), node_checks, service_checks, indexes)| Session {
+            |(
+                (id, name, node, ttl),
+                (lock_delay, delete),
+                (checks, node_checks),
+                service_checks,
+                indexes,
+            )| Session {
                 id,
                 name,
                 node,
                 lock_delay,
                 behavior: if delete { SessionBehavior::Delete } else { SessionBehavior::Release },
                 ttl,
+                checks,
                 node_checks,
                 service_checks,
                 indexes,

@@ -180,8 +180,10 @@ fn session() -> impl Strategy<Value = Session> {
     let lock_delay = select(vec![0, -5, 1, 1_000_000, 15_000_000_000, 100_000_000_000]);
     let behavior = select(vec![SessionBehavior::Release, SessionBehavior::Delete]);
     let service_checks = option::weighted(0.3, vec(text(&CHECKS), 0..2));
-    (name(&SESSIONS), name(&NODES), lock_delay, behavior, vec(text(&CHECKS), 0..2), service_checks).prop_map(
-        |(id, node, lock_delay, behavior, node_checks, service_checks)| Session {
+    let checks = (vec(text(&CHECKS), 0..2), vec(text(&CHECKS), 0..2), service_checks);
+    (name(&SESSIONS), name(&NODES), lock_delay, behavior, checks).prop_map(
+        |(id, node, lock_delay, behavior, (checks, node_checks, service_checks))| Session {
+            checks,
             id,
             node,
             lock_delay,
@@ -281,7 +283,15 @@ fn opening() -> impl Strategy<Value = Vec<Command>> {
             let create = |((session, node, check), id): ((Session, &str, &str), &str)| {
                 let node_checks = if check.is_empty() { Vec::new() } else { vec![check.to_owned()] };
                 let (id, node) = (id.into(), node.into());
-                Command::SessionCreate(Session { id, node, node_checks, service_checks: None, ..session })
+                let checks = Vec::new();
+                Command::SessionCreate(Session {
+                    id,
+                    node,
+                    checks,
+                    node_checks,
+                    service_checks: None,
+                    ..session
+                })
             };
             registered.iter().cloned().chain(sessions.into_iter().zip(SESSIONS).map(create)).collect()
         },

@@ -621,7 +621,7 @@ fn catalog_rule(verb: TxnCatalogVerb, wanted: u64, found: Option<u64>, what: &st
 /// Check ids a session depends on, as given.
 pub fn session_checks(session: &Session) -> Vec<String> {
     let of_services = session.service_checks.iter().flatten().map(|check| check.id.clone());
-    session.node_checks.iter().cloned().chain(of_services).collect()
+    [session.checks.clone(), session.node_checks.clone(), of_services.collect()].concat()
 }
 
 /// The keys here are printable but for one byte.

@@ -1,0 +1,1 @@
+//! The room as a whole: texts in, settings or errors out.
