@@ -1,6 +1,8 @@
 //! Reads of the catalog, from the published state to the bytes of the answer: what
 //! `/v1/catalog/services`, `/v1/health/service` and its filter cost without sockets.
 
+#![expect(clippy::expect_used, reason = "a benchmark may end where something breaks")]
+
 use std::hint::black_box;
 use std::sync::Arc;
 

@@ -4,8 +4,8 @@ use serde_json::{Map, Value, json};
 
 use super::options::AgentOptions;
 use crate::endpoints::agent::AgentPorts;
-use crate::settings::Settings;
 use crate::settings::Listener;
+use crate::settings::Settings;
 use crate::web::WebSettings;
 use crate::web::settings::Network;
 
@@ -65,7 +65,9 @@ fn size(bytes: u64) -> usize {
 
 fn web(settings: &Settings) -> Result<WebSettings, String> {
     if !settings.network.https.is_empty() {
-        return Err("ports.https: HTTPS is not implemented by this version of tribune; leave the port at -1".into());
+        return Err(
+            "ports.https: HTTPS is not implemented by this version of tribune; leave the port at -1".into()
+        );
     }
     let mut listen = Vec::new();
     for listener in &settings.network.http {

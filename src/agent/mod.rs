@@ -100,7 +100,7 @@ pub type Reload = Box<dyn FnMut() -> Result<(), String>>;
 pub fn run(options: AgentOptions, reload: Reload) -> ExitCode {
     actix::System::new().block_on(async move {
         let pid_file = options.pid_file.clone();
-        let outcome = match start(options) {
+        let outcome = match start(&options) {
             Ok(running) => {
                 info!(target: "agent", "Consul agent running!");
                 running.run(reload).await
@@ -191,7 +191,7 @@ fn start_server(
     Ok(Server { kv_store, raft, state })
 }
 
-fn start(options: AgentOptions) -> Result<Running, StartError> {
+fn start(options: &AgentOptions) -> Result<Running, StartError> {
     if !options.server {
         let text = "client agents need gossip and server RPC, which this version of tribune does not have \
                     yet; start it with -server or -dev";
@@ -211,14 +211,14 @@ fn start(options: AgentOptions) -> Result<Running, StartError> {
     if let Some(path) = &options.pid_file {
         write_pid(path)?;
     }
-    let facts = Arc::new(facts(&options, node_id.to_string()));
-    banner(&options, &facts);
+    let facts = Arc::new(facts(options, node_id.to_string()));
+    banner(options, &facts);
 
     let late_sessions = LateBound::<SessionManager>::default();
     let late_leader = LateBound::<Leader>::default();
     let (leadership, led) = watch::channel(Arc::new(Leadership::default()));
     let published = leadership_sender(leadership, &late_sessions, &late_leader);
-    let server = start_server(&options, &facts, data_dir.as_ref(), &late_sessions, published)?;
+    let server = start_server(options, &facts, data_dir.as_ref(), &late_sessions, published)?;
     let handle = server.raft.handle.clone();
     let state = server.state.clone();
     let leader: Arc<dyn LeaderRead> = Arc::new(handle.clone());
@@ -234,7 +234,7 @@ fn start(options: AgentOptions) -> Result<Running, StartError> {
         proposer,
         leader,
         sessions: Arc::new(SessionClocks(late_sessions)) as Arc<dyn SessionTimers>,
-        settings: Arc::new(endpoint_settings(&options, &facts)),
+        settings: Arc::new(endpoint_settings(options, &facts)),
     };
     let (requests, waiting) = mpsc::unbounded_channel();
     let agent = Agent {

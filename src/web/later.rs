@@ -64,8 +64,8 @@ pub fn routes() -> Vec<Route> {
     let mut routes: Vec<Route> =
         LATER.iter().map(|(path, methods, handler)| Route::new(path, methods, *handler)).collect();
     routes.push(Route::new("/v1/query", &["GET", "POST"], queries));
-    routes.push(Route::new("/v1/query/", &[], query));
-    routes.push(Route::new("/debug/pprof/", &["GET"], profile));
+    routes.push(Route::new("/v1/query/", &[], |request| query(&request)));
+    routes.push(Route::new("/debug/pprof/", &["GET"], |request| profile(&request)));
     routes
 }
 
@@ -90,18 +90,20 @@ fn ui_data(_: Request) -> Answer {
 }
 
 fn queries(_: Request) -> Answer {
-    not_built("prepared queries")
+    not_built(QUERIES)
 }
 
+const QUERIES: &str = "prepared queries";
+
 /// Consul's handler of single queries answers `OPTIONS` with an empty object.
-fn query(request: Request) -> Answer {
+fn query(request: &Request) -> Answer {
     const ALLOW: HeaderValue = HeaderValue::from_static("OPTIONS,GET,PUT,DELETE");
     let method = request.method();
     if *method == Method::OPTIONS {
         let reply = Reply::write_json(request.pretty(), |json| json.object(|_| ()));
         reply.with_header(ALLOW_HEADER, ALLOW).into()
     } else if [Method::GET, Method::PUT, Method::DELETE].contains(method) {
-        queries(request)
+        not_built(QUERIES)
     } else {
         let text = format!("method {method} not allowed");
         Reply::text(StatusCode::METHOD_NOT_ALLOWED, text).with_header(ALLOW_HEADER, ALLOW).into()
@@ -114,10 +116,10 @@ fn not_built(what: &str) -> Answer {
 }
 
 /// Profiles are for those who switched debugging on; there are none to give yet.
-fn profile(request: Request) -> Answer {
+fn profile(request: &Request) -> Answer {
     if request.settings().enable_debug {
         not_built("profiles over HTTP")
     } else {
-        Reply::empty(StatusCode::UNAUTHORIZED).into()
+        Reply::text(StatusCode::UNAUTHORIZED, "").into()
     }
 }

@@ -159,13 +159,13 @@ impl Model {
             KvVerb::DeleteCas if modified == Some(command.cas) => self.delete_key(&command.key),
             KvVerb::DeleteCas => return Ok(false),
             KvVerb::DeleteTree => {
-                let before = self.keys.len();
-                self.keys.retain(|key, _| !key.starts_with(&command.key));
-                if self.keys.len() < before {
-                    self.moved("kvs");
-                    if !command.key.is_empty() {
-                        self.bury(&command.key);
-                    }
+                let below: Vec<Bytes> =
+                    self.keys.keys().filter(|key| key.starts_with(&command.key)).cloned().collect();
+                for key in &below {
+                    self.delete_key(key);
+                }
+                if !below.is_empty() && !command.key.is_empty() {
+                    self.bury(&command.key);
                 }
             }
         }
