@@ -7,4 +7,5 @@ pub mod endpoints;
 pub mod raft;
 pub mod settings;
 pub mod state;
+pub mod telemetry;
 pub mod web;

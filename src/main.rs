@@ -1,16 +1,10 @@
-//! The `tribune` program.
+//! The `tribune` program: the command line, and an allocator that suits many small requests.
 
-use std::ffi::OsString;
 use std::process::ExitCode;
 
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() -> ExitCode {
-    tribune::cli::run(std::env::args_os(), agent)
-}
-
-fn agent(_arguments: Vec<OsString>) -> ExitCode {
-    eprintln!("The agent is not built yet.");
-    ExitCode::FAILURE
+    tribune::cli::run(std::env::args_os(), tribune::agent::command::main)
 }

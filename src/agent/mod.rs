@@ -10,7 +10,9 @@
 //! refuse new work and release parked queries, stop the soft actors, drain raft, make the state
 //! durable, end the threads.
 
+pub mod command;
 pub mod data_dir;
+mod from_settings;
 mod links;
 pub mod options;
 mod proposer;
@@ -42,6 +44,7 @@ use crate::raft::{DriverConfig, LogDisk, Membership, MemoryLog, ServerRecord};
 use crate::state::store::{MemoryStore, WriteStore};
 use crate::state::store_disk::DiskStore;
 use crate::state::{StateError, StateMachine};
+use crate::web::event::EventHandles;
 use crate::web::{self, WebHandles};
 use data_dir::DataDir;
 use links::{Alone, LateBound, NoRestore, Request, SessionClocks, Switches};
@@ -245,8 +248,7 @@ fn start(options: AgentOptions) -> Result<Running, StartError> {
     let operator = Operator { raft: Arc::new(handle), restore: Arc::new(NoRestore) };
     let handles = WebHandles::new(endpoints)
         .with(Arc::new(agent))
-        .with(events)
-        .with(Arc::new(bus))
+        .with(Arc::new(EventHandles { events, bus }))
         .with(Arc::new(operator));
     let started = web::start(options.web.clone(), handles, web::routes())?;
     for address in &started.addresses {

@@ -55,6 +55,7 @@ pub mod health;
 pub mod json;
 pub mod json_catalog;
 pub mod kv;
+pub mod later;
 pub mod limit;
 pub mod operator;
 pub mod path;
@@ -93,6 +94,7 @@ pub fn routes() -> Vec<Route> {
         event::routes(),
         health::routes(),
         kv::routes(),
+        later::routes(),
         operator::routes(),
         session::routes(),
         snapshot::routes(),

@@ -48,6 +48,8 @@ pub struct WebSettings {
     pub always_pretty: bool,
     /// The UI is served; without it `/` says what this is.
     pub ui: bool,
+    /// `enable_debug`: profiles may be asked for.
+    pub enable_debug: bool,
     /// `http_config.response_headers`: sent with every answer of an endpoint.
     pub response_headers: Vec<(String, String)>,
     /// `http_config.block_endpoints`: path prefixes that answer 403.
@@ -81,6 +83,7 @@ impl Default for WebSettings {
             workers: default_workers(),
             always_pretty: false,
             ui: false,
+            enable_debug: false,
             response_headers: Vec::new(),
             block_endpoints: Vec::new(),
             allow_write_http_from: Vec::new(),

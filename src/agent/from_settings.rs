@@ -1,0 +1,163 @@
+//! How the settings become what the parts of an agent are built from.
+
+use serde_json::{Map, Value, json};
+
+use super::options::AgentOptions;
+use crate::endpoints::agent::AgentPorts;
+use crate::settings::Settings;
+use crate::settings::Listener;
+use crate::web::WebSettings;
+use crate::web::settings::Network;
+
+impl AgentOptions {
+    /// Picks out and converts what this build serves.
+    ///
+    /// # Errors
+    /// A setting that asks for something that is not built yet, named with what to do about it.
+    pub fn from_settings(settings: &Settings) -> Result<Self, String> {
+        let network = &settings.network;
+        let ports = &settings.ports;
+        let port = |port: Option<u16>| port.unwrap_or(0);
+        Ok(Self {
+            dev: settings.dev_mode,
+            data_dir: settings.data_dir.clone(),
+            node_id: settings.node_id.clone(),
+            node_name: settings.node_name.clone(),
+            datacenter: settings.datacenter.clone(),
+            server: settings.server,
+            bootstrap: settings.bootstrap || settings.dev_mode || settings.bootstrap_expect == 1,
+            advertise_lan: network.advertise_lan.to_string(),
+            advertise_wan: network.advertise_wan.to_string(),
+            ports: AgentPorts {
+                http: port(ports.http),
+                https: port(ports.https),
+                dns: port(ports.dns),
+                grpc: port(ports.grpc),
+                serf_lan: port(ports.serf_lan),
+                serf_wan: port(ports.serf_wan),
+                server: port(ports.server),
+            },
+            client_addresses: network.client.iter().map(ToString::to_string).collect(),
+            node_meta: settings.node_meta.clone(),
+            web: web(settings)?,
+            kv_max_value_size: size(settings.limits.kv_max_value_size),
+            txn_max_req_len: size(settings.limits.txn_max_req_len),
+            session_ttl_min: settings.session_ttl_min,
+            default_query_time: settings.default_query_time,
+            max_query_time: settings.max_query_time,
+            disable_coordinates: settings.coordinates.disabled,
+            rpc_hold_timeout: settings.performance.rpc_hold_timeout,
+            raft_multiplier: u32::try_from(settings.performance.raft_multiplier).unwrap_or(1).clamp(1, 10),
+            raft_snapshot_threshold: settings.raft.snapshot_threshold,
+            raft_trailing_logs: settings.raft.trailing_logs,
+            leave_on_terminate: settings.leave_on_terminate,
+            skip_leave_on_interrupt: settings.skip_leave_on_interrupt,
+            pid_file: settings.pid_file.clone(),
+            prometheus_retention: settings.telemetry.prometheus_retention_time,
+            debug_config: debug_config(settings),
+        })
+    }
+}
+
+fn size(bytes: u64) -> usize {
+    usize::try_from(bytes).unwrap_or(usize::MAX)
+}
+
+fn web(settings: &Settings) -> Result<WebSettings, String> {
+    if !settings.network.https.is_empty() {
+        return Err("ports.https: HTTPS is not implemented by this version of tribune; leave the port at -1".into());
+    }
+    let mut listen = Vec::new();
+    for listener in &settings.network.http {
+        match listener {
+            Listener::Ip(address) => listen.push(*address),
+            Listener::Unix(path) => {
+                return Err(format!(
+                    "addresses.http: Unix sockets are not implemented by this version of tribune (unix://{})",
+                    path.display()
+                ));
+            }
+        }
+    }
+    let http = &settings.http;
+    let networks = http.allow_write_http_from.iter().map(|cidr| {
+        Network::parse(&cidr.to_string())
+            .ok_or_else(|| format!("http_config.allow_write_http_from: {cidr} is no network"))
+    });
+    Ok(WebSettings {
+        listen,
+        always_pretty: settings.dev_mode,
+        ui: settings.ui.enabled,
+        enable_debug: settings.enable_debug,
+        response_headers: http
+            .response_headers
+            .iter()
+            .map(|(name, value)| (name.clone(), value.clone()))
+            .collect(),
+        block_endpoints: http.block_endpoints.clone(),
+        allow_write_http_from: networks.collect::<Result<_, _>>()?,
+        http_use_cache: http.use_cache,
+        translate_wan_addrs: settings.translate_wan_addrs,
+        disable_unprintable_filter: settings.disable_http_unprintable_char_filter,
+        discovery_max_stale: settings.discovery_max_stale,
+        max_connections_per_client: usize::try_from(settings.limits.http_max_conns_per_client).unwrap_or(0),
+        ..WebSettings::default()
+    })
+}
+
+/// The settings in effect by Consul's runtime names, as `/v1/agent/self` shows them. Secrets are
+/// not among them.
+fn debug_config(settings: &Settings) -> Map<String, Value> {
+    let network = &settings.network;
+    let milliseconds = |duration: std::time::Duration| format!("{}ms", duration.as_millis());
+    let addresses = |addresses: &[Listener]| {
+        addresses.iter().map(|address| format!("tcp://{address}")).collect::<Vec<_>>()
+    };
+    let fields = json!({
+        "AdvertiseAddrLAN": network.advertise_lan.to_string(),
+        "AdvertiseAddrWAN": network.advertise_wan.to_string(),
+        "BindAddr": network.bind.to_string(),
+        "Bootstrap": settings.bootstrap,
+        "BootstrapExpect": settings.bootstrap_expect,
+        "ClientAddrs": network.client.iter().map(ToString::to_string).collect::<Vec<_>>(),
+        "DNSDomain": settings.domain,
+        "DNSPort": settings.ports.dns.map_or(-1, i32::from),
+        "DNSRecursors": settings.recursors,
+        "DataDir": settings.data_dir.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        "Datacenter": settings.datacenter,
+        "DefaultQueryTime": milliseconds(settings.default_query_time),
+        "DevMode": settings.dev_mode,
+        "DisableCoordinates": settings.coordinates.disabled,
+        "DisableHTTPUnprintableCharFilter": settings.disable_http_unprintable_char_filter,
+        "DisableRemoteExec": settings.disable_remote_exec,
+        "EnableDebug": settings.enable_debug,
+        "EnableUI": settings.ui.enabled,
+        "HTTPAddrs": addresses(&network.http),
+        "HTTPBlockEndpoints": settings.http.block_endpoints,
+        "HTTPMaxConnsPerClient": settings.limits.http_max_conns_per_client,
+        "HTTPPort": settings.ports.http.map_or(-1, i32::from),
+        "HTTPSPort": settings.ports.https.map_or(-1, i32::from),
+        "HTTPUseCache": settings.http.use_cache,
+        "KVMaxValueSize": settings.limits.kv_max_value_size,
+        "LeaveOnTerm": settings.leave_on_terminate,
+        "LogLevel": settings.log.level.as_str(),
+        "MaxQueryTime": milliseconds(settings.max_query_time),
+        "NodeMeta": settings.node_meta,
+        "NodeName": settings.node_name,
+        "PidFile": settings.pid_file.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        "PrimaryDatacenter": settings.primary_datacenter,
+        "RPCHoldTimeout": milliseconds(settings.performance.rpc_hold_timeout),
+        "SerfPortLAN": settings.ports.serf_lan.map_or(-1, i32::from),
+        "SerfPortWAN": settings.ports.serf_wan.map_or(-1, i32::from),
+        "ServerMode": settings.server,
+        "ServerPort": settings.ports.server.map_or(-1, i32::from),
+        "SessionTTLMin": milliseconds(settings.session_ttl_min),
+        "SkipLeaveOnInt": settings.skip_leave_on_interrupt,
+        "TranslateWANAddrs": settings.translate_wan_addrs,
+        "TxnMaxReqLen": settings.limits.txn_max_req_len,
+    });
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
+    }
+}
