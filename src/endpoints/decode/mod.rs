@@ -10,6 +10,7 @@
 
 pub mod duration;
 pub mod records;
+mod shapes;
 
 use std::collections::BTreeMap;
 use std::fmt;
