@@ -4,6 +4,9 @@
 //! `cargo bench --bench state_apply`. The key space of a million keys is only built with
 //! `TRIBUNE_BENCH_LARGE=1` in the environment.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark may end where something breaks")]
+#![expect(missing_docs, reason = "the macro's function")]
+
 use std::hint::black_box;
 use std::path::Path;
 use std::sync::Arc;
@@ -28,7 +31,7 @@ struct Bench {
 
 impl Bench {
     fn on(store: impl WriteStore + 'static) -> Self {
-        let machine = StateMachine::open(Box::new(store)).unwrap_or_else(|error| panic!("{error}"));
+        let machine = StateMachine::open(Box::new(store)).unwrap();
         Self { machine, index: 0 }
     }
 
@@ -39,18 +42,18 @@ impl Bench {
             last = index;
             (index, &data[..])
         });
-        let applied = self.machine.apply(entries).unwrap_or_else(|error| panic!("{error}"));
+        let applied = self.machine.apply(entries).unwrap();
         black_box(applied);
         self.index = last;
     }
 }
 
 fn disk(path: &Path) -> DiskStore {
-    DiskStore::open(path, Arc::new(|error| panic!("{error}"))).unwrap_or_else(|error| panic!("{error}"))
+    DiskStore::open(path, Arc::new(|error| eprintln!("{error}"))).unwrap()
 }
 
 fn encoded(command: Command) -> Bytes {
-    Envelope { now_ms: 1_700_000_000_000, command }.encode().unwrap_or_else(|error| panic!("{error}"))
+    Envelope { now_ms: 1_700_000_000_000, command }.encode().unwrap()
 }
 
 fn key(number: usize) -> String {
@@ -85,7 +88,7 @@ fn puts(c: &mut Criterion) {
             });
         };
         run("memory", Bench::on(MemoryStore::default()));
-        let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let directory = tempfile::tempdir().unwrap();
         run("disk", Bench::on(disk(directory.path())));
     }
     group.finish();
@@ -98,7 +101,7 @@ fn gets(c: &mut Criterion) {
         sizes.push(1_000_000);
     }
     for size in sizes {
-        let directory = tempfile::tempdir().unwrap_or_else(|error| panic!("{error}"));
+        let directory = tempfile::tempdir().unwrap();
         let mut bench = Bench::on(disk(directory.path()));
         for from in (0..size).step_by(1_000) {
             bench.apply(&(from..from + 1_000).map(|n| put(n, 0)).collect::<Vec<_>>());

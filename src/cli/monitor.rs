@@ -47,10 +47,11 @@ fn run(invocation: &Invocation, io: &mut Io) -> CommandResult {
             }
         }
     }
-    io.err("");
-    Err(Failure::text(
-        "Remote side ended the monitor! This usually means that the\nremote side has exited or crashed.",
-    ))
+    // Consul says so on standard output.
+    io.out(
+        "\nRemote side ended the monitor! This usually means that the\nremote side has exited or crashed.",
+    );
+    Err(Failure::Silent(1))
 }
 
 /// Reads in a thread of its own, so that a signal need not wait for the next line. The channel ends

@@ -44,7 +44,6 @@ impl Checks {
     fn index_of(&self, view: &View) -> u64 {
         match &self.of {
             ChecksOf::Service(name) => view.service_checks_index(name, !self.node_meta.is_empty()),
-            ChecksOf::Status(_) if !self.node_meta.is_empty() => view.indexes.checks.max(view.indexes.nodes),
             ChecksOf::Node(_) | ChecksOf::Status(_) => view.indexes.checks,
         }
     }

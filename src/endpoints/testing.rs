@@ -53,7 +53,8 @@ pub fn endpoints() -> Endpoints {
 /// Endpoints of `node1` in `dc1` over this state; nothing can be written.
 pub fn endpoints_with(view: View) -> Endpoints {
     let view = Arc::new(ArcSwap::from_pointee(view));
-    endpoints_over(StateReader::new(view, MemoryStore::default().reader(), Arc::default()))
+    let store = MemoryStore::default().reader();
+    endpoints_over(StateReader::new(view, store, Arc::default(), Arc::default()))
 }
 
 /// What a registration becomes when it is proposed.

@@ -82,7 +82,9 @@ fn apply(machine: &mut StateMachine, write: Write) {
 /// Whether a read that waits is woken by a write.
 fn is_woken<R: BlockingRead>(read: impl FnOnce(&super::Endpoints) -> R, write: Write) -> bool {
     let mut machine = StateMachine::open(Box::new(MemoryStore::default())).unwrap();
-    SCENE.into_iter().for_each(|write| apply(&mut machine, write));
+    for write in SCENE {
+        apply(&mut machine, write);
+    }
     let endpoints = endpoints_over(machine.reader());
     let topics = read(&endpoints).topics();
     let mut watch = endpoints.state.watches().subscribe(topics);

@@ -38,7 +38,7 @@ pub(crate) fn resolve(file: &File, found: &mut Findings<'_>) -> Option<Network> 
     let https = listeners("addresses.https", file.addresses.https.as_ref(), ports.https, found);
     let grpc = listeners("addresses.grpc", file.addresses.grpc.as_ref(), ports.grpc, found);
     found.refuse_if(
-        dns.iter().any(|listener| matches!(listener, Listener::Unix(_))),
+        file.addresses.dns.is_some() && dns.iter().any(|listener| matches!(listener, Listener::Unix(_))),
         "addresses.dns",
         "DNS address cannot be a unix socket",
     );
@@ -66,7 +66,7 @@ pub(crate) fn resolve(file: &File, found: &mut Findings<'_>) -> Option<Network> 
         "Advertise address cannot be 0.0.0.0, :: or [::]",
     );
     found.refuse_if(
-        advertise_wan.is_unspecified(),
+        advertise_wan.is_unspecified() && !advertise_lan.is_unspecified(),
         "advertise_addr_wan",
         "Advertise WAN address cannot be 0.0.0.0, :: or [::]",
     );
@@ -159,16 +159,14 @@ fn parse_expanded(key: &str, expanded: &str, found: &mut Findings<'_>) -> Option
             continue;
         }
         let bare = if word == "[::]" { "::" } else { word };
-        match bare.parse() {
-            Ok(ip) => addresses.push(Address::Ip(ip)),
-            Err(_) => {
-                found.problem(
-                    key,
-                    format!("{key}: invalid ip address: {word} (expected something like \"10.0.0.1\")"),
-                );
-                return None;
-            }
-        }
+        let Ok(ip) = bare.parse() else {
+            found.problem(
+                key,
+                format!("{key}: invalid ip address: {word} (expected something like \"10.0.0.1\")"),
+            );
+            return None;
+        };
+        addresses.push(Address::Ip(ip));
     }
     Some(addresses)
 }

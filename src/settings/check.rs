@@ -112,14 +112,13 @@ impl Report {
                     self.invalid(node.at, text)
                 }
             },
-            (Kind::Cidr, Value::Text(text)) => match text.parse::<Cidr>() {
-                Ok(_) => layered(ValueKind::String(text)),
-                Err(_) => {
-                    let text =
-                        format!("{path}: invalid cidr: {text} (expected something like \"10.0.0.0/8\")");
-                    self.invalid(node.at, text)
-                }
-            },
+            (Kind::Cidr, Value::Text(text)) if text.parse::<Cidr>().is_ok() => {
+                layered(ValueKind::String(text))
+            }
+            (Kind::Cidr, Value::Text(text)) => {
+                let text = format!("{path}: invalid cidr: {text} (expected something like \"10.0.0.0/8\")");
+                self.invalid(node.at, text)
+            }
             (Kind::List(of), Value::List(items) | Value::Blocks(items)) => {
                 let mut values = Vec::with_capacity(items.len());
                 for (index, item) in items.into_iter().enumerate() {
@@ -242,10 +241,9 @@ fn join(path: &str, name: &str) -> String {
 fn nearest(group: &Group, path: &str, written: &str) -> String {
     /// Below this, two names have little in common.
     const ALIKE: f64 = 0.7;
-    let wanted = plain(written);
-    let mut best = (0.0, join(path, group.keys.first().map_or("", |key| key.name)));
+    let mut best = (-1.0, String::new());
     for key in valid_keys(group) {
-        let likeness = strsim::normalized_damerau_levenshtein(&wanted, &plain(key.name));
+        let likeness = likeness(written, key.name);
         if likeness > best.0 {
             best = (likeness, join(path, key.name));
         }
@@ -254,10 +252,8 @@ fn nearest(group: &Group, path: &str, written: &str) -> String {
         let mut elsewhere = Vec::new();
         collect_paths(&ROOT, "", &mut elsewhere);
         for (name, full) in elsewhere {
-            let by_name = strsim::normalized_damerau_levenshtein(&wanted, &plain(name));
-            let by_path = strsim::normalized_damerau_levenshtein(&wanted, &plain(&full));
-            let likeness = by_name.max(by_path);
-            if likeness > best.0 && likeness >= ALIKE {
+            let likeness = likeness(written, name).max(likeness_of_words(written, &full));
+            if likeness >= ALIKE && likeness > best.0 {
                 best = (likeness, full);
             }
         }
@@ -265,9 +261,30 @@ fn nearest(group: &Group, path: &str, written: &str) -> String {
     best.1
 }
 
-/// Without what spellings differ in: letter case and separators.
-fn plain(name: &str) -> String {
-    name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+/// From 0 to 1, blind to what spellings differ in: letter case and separators.
+fn likeness(left: &str, right: &str) -> f64 {
+    let plain = |name: &str| -> String {
+        name.chars().filter(|c| c.is_alphanumeric()).flat_map(char::to_lowercase).collect()
+    };
+    strsim::normalized_damerau_levenshtein(&plain(left), &plain(right))
+}
+
+/// The same for the words of two names in any order: `http_port` is like `ports.http`.
+fn likeness_of_words(left: &str, right: &str) -> f64 {
+    let words = |name: &str| -> Vec<String> {
+        name.split(|c: char| !c.is_alphanumeric())
+            .filter(|word| !word.is_empty())
+            .map(str::to_lowercase)
+            .collect()
+    };
+    let (left, right) = (words(left), words(right));
+    let one_way = |from: &[String], to: &[String]| {
+        let best = |word: &String| {
+            to.iter().map(|other| strsim::normalized_damerau_levenshtein(word, other)).fold(0.0, f64::max)
+        };
+        from.iter().map(best).fold(1.0, f64::min)
+    };
+    one_way(&left, &right).min(one_way(&right, &left))
 }
 
 fn valid_keys(group: &Group) -> impl Iterator<Item = &Key> {

@@ -326,8 +326,7 @@ impl WatchDefinition {
             "" => return Err("Watch type must be specified".to_owned()),
             "key" => needs(&self.key, "key")?,
             "keyprefix" => needs(&self.prefix, "prefix")?,
-            "service" => needs(&self.service, "service")?,
-            "connect_leaf" => needs(&self.service, "service")?,
+            "service" | "connect_leaf" => needs(&self.service, "service")?,
             "agent_service" => needs(&self.service_id, "service_id")?,
             "checks" if !self.service.is_empty() && !self.state.is_empty() => {
                 return Err("Cannot specify service and state".to_owned());

@@ -6,6 +6,19 @@ use super::file::File;
 use super::resolve::{Findings, check_metadata};
 use super::resolved::CheckRules;
 
+/// Kinds of configuration entries; what they hold is checked when they are written.
+const ENTRY_KINDS: &[&str] = &[
+    "ingress-gateway",
+    "mesh",
+    "proxy-defaults",
+    "service-defaults",
+    "service-intentions",
+    "service-resolver",
+    "service-router",
+    "service-splitter",
+    "terminating-gateway",
+];
+
 const SCRIPTS_DISABLED: &str = "Scripts are disabled on this agent; to enable, configure \
                                 'enable_script_checks' or 'enable_local_script_checks' to true";
 
@@ -29,6 +42,19 @@ pub(crate) fn check(file: &File, rules: &CheckRules, found: &mut Findings<'_>) {
     for (index, watch) in file.watches.iter().enumerate() {
         if let Err(reason) = watch.validate() {
             found.problem(&format!("watches.{index}"), format!("Failed to parse watch: {reason}"));
+        }
+    }
+    for (index, entry) in file.config_entries.bootstrap.iter().enumerate() {
+        let field = |name: &str| {
+            let fields = entry.as_object().into_iter().flatten();
+            fields.filter(|(key, _)| key.eq_ignore_ascii_case(name)).find_map(|(_, value)| value.as_str())
+        };
+        let kind = field("kind").unwrap_or_default();
+        if !ENTRY_KINDS.contains(&kind) {
+            found.problem(
+                &format!("config_entries.bootstrap.{index}"),
+                format!("config_entries.bootstrap[{index}]: invalid config entry kind: {kind}"),
+            );
         }
     }
 }

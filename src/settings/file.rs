@@ -18,6 +18,7 @@ use super::secret::Secret;
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 #[expect(clippy::struct_excessive_bools, reason = "a file has that many switches")]
+#[expect(clippy::struct_field_names, reason = "the names are those of the keys")]
 pub(crate) struct File {
     pub(crate) acl: Acl,
     pub(crate) acl_datacenter: Option<String>,
@@ -312,6 +313,7 @@ pub(crate) struct Internals {
 /// `consul.coordinate`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the keys")]
 pub(crate) struct Coordinates {
     pub(crate) update_batch_size: u64,
     pub(crate) update_max_batches: u64,
@@ -328,6 +330,7 @@ impl Default for Coordinates {
 /// `consul.raft`: each is multiplied by `performance.raft_multiplier`.
 #[derive(Debug, Clone, Deserialize)]
 #[serde(default, deny_unknown_fields)]
+#[expect(clippy::struct_field_names, reason = "the names are those of the keys")]
 pub(crate) struct RaftTimings {
     #[serde(deserialize_with = "go_duration")]
     pub(crate) election_timeout: Duration,

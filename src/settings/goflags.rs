@@ -79,13 +79,11 @@ pub fn normalise(
             output.push(OsString::from("--"));
         }
         output.push(first);
-        match subcommand {
-            Some(found) => command = found,
-            None => {
-                output.extend(rest);
-                return Ok(output);
-            }
-        }
+        let Some(found) = subcommand else {
+            output.extend(rest);
+            return Ok(output);
+        };
+        command = found;
     }
 }
 

@@ -10,6 +10,7 @@ use super::net::Cidr;
 
 /// One address of one interface.
 #[derive(Debug, Clone, PartialEq, Eq)]
+#[expect(clippy::struct_excessive_bools, reason = "the system's flags")]
 pub(crate) struct Interface {
     /// Name, such as `eth0`.
     pub(crate) name: String,

@@ -1,10 +1,10 @@
 //! Layers of settings into one, by Consul's rules: scalars, the last one wins; lists are joined; objects
 //! and maps are merged key by key.
 //!
-//! The `config` crate carries the layers and turns the result into types. Its own merging replaces lists,
-//! so each [`Layer`] merges itself.
+//! The `config` crate gives the values, the idea of a source, and the way from values to types. Its own
+//! merging replaces lists, so each [`Layer`] merges itself.
 
-use config::{Config, ConfigError, Map as Table, Source, Value as Layered, ValueKind};
+use config::{ConfigError, Map as Table, Source, Value as Layered, ValueKind};
 
 /// One source's checked values.
 #[derive(Debug, Clone)]
@@ -86,19 +86,24 @@ fn overlay(lower: &mut Layered, upper: Layered) {
 
 /// All layers as one, lowest first.
 pub(crate) struct Merged {
-    config: Config,
+    values: Layered,
 }
 
 impl Merged {
-    pub(crate) fn build(layers: Vec<Layer>) -> Result<Self, ConfigError> {
-        let builder = layers.into_iter().fold(Config::builder(), |builder, layer| builder.add_source(layer));
-        Ok(Self { config: builder.build()? })
+    /// Lays the layers over each other. `config`'s own builder would do, but for the places of objects,
+    /// which it drops.
+    pub(crate) fn build(layers: &[Layer]) -> Result<Self, ConfigError> {
+        let mut values = Layered::new(None, ValueKind::Table(Table::new()));
+        for layer in layers {
+            layer.collect_to(&mut values)?;
+        }
+        Ok(Self { values })
     }
 
     /// The place the value at a dotted path stems from, with list indexes as parts (`services.0.name`).
     /// A value that is not there has the place of the nearest object around it.
     pub(crate) fn origin(&self, path: &str) -> Option<&str> {
-        let mut value = &self.config.cache;
+        let mut value = &self.values;
         let mut origin = None;
         for part in path.split('.') {
             let Some(inner) = step(value, part) else { break };
@@ -110,12 +115,12 @@ impl Merged {
 
     /// Whether there is a value at a dotted path.
     pub(crate) fn is_set(&self, path: &str) -> bool {
-        path.split('.').try_fold(&self.config.cache, step).is_some()
+        path.split('.').try_fold(&self.values, step).is_some()
     }
 
     /// The layers as a typed value.
     pub(crate) fn typed<'de, T: serde::Deserialize<'de>>(&self) -> Result<T, ConfigError> {
-        self.config.cache.clone().try_deserialize()
+        self.values.clone().try_deserialize()
     }
 }
 

@@ -34,6 +34,9 @@ gossip_wan {
 }
 "#;
 
+/// Name of the source below in messages.
+pub(crate) const DEV_SOURCE: &str = "-dev defaults";
+
 /// What `-dev` lays over the defaults.
 const DEV_DEFAULTS: &str = r#"
 server                      = true
@@ -67,7 +70,7 @@ impl Settings {
         let mut sources = Sources::default();
         sources.built_in("defaults", DEFAULTS);
         if flags.dev {
-            sources.built_in("-dev defaults", DEV_DEFAULTS);
+            sources.built_in(DEV_SOURCE, DEV_DEFAULTS);
         }
         let mut report = Report::default();
         let (lists, scalars) =
@@ -183,7 +186,7 @@ impl Sources {
         SettingsError::check(self.problems)?;
         // The layers were checked one by one: what fails from here on is a gap in the schema.
         let internal = |error: config::ConfigError| SettingsError::plain(error.to_string());
-        let merged = Merged::build(self.layers).map_err(internal)?;
+        let merged = Merged::build(&self.layers).map_err(internal)?;
         let file: File = merged.typed().map_err(internal)?;
         let interfaces = Network::of_this_machine()
             .map_err(|error| SettingsError::plain(format!("cannot list the network interfaces: {error}")))?;

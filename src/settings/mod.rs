@@ -8,10 +8,10 @@
 //! ```
 //!
 //! - [`tree`] (with `json` and `hcl`) parses both formats into one tree whose every value knows its line and
-//!   column; [`hcl`] is version 1 of that language, which is what Consul's users have written.
+//!   column; `hcl` is version 1 of that language, which is what Consul's users have written.
 //! - `schema` lists the keys; `check` compares a source with it and collects all that is wrong.
 //! - `layer` merges by Consul's rules through the `config` crate; `file` is the typed sum.
-//! - `resolve` (with `addresses`, `names`, `rules`, `definitions`) derives and cross-checks.
+//! - `resolve` (with `addresses`, `names`, `tls`, `rules`, `definitions`) derives and cross-checks.
 //! - [`reload`] says what a change means for a running agent.
 //!
 //! Nothing is half-applied: there are settings or there is a [`SettingsError`] with every problem found.
@@ -42,6 +42,7 @@ mod rules;
 mod schema;
 mod secret;
 mod sockaddr;
+mod tls;
 pub mod tree;
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ macro_rules! compare {
 }
 
 /// Every changed key, in the order of [`Settings`]. Nothing is changed when the list is empty.
+#[expect(clippy::float_cmp, reason = "both were read from text: equal texts give equal numbers")]
 pub fn changes(old: &Settings, new: &Settings) -> Vec<Change> {
     use super::groups::{Acl, Limits, Telemetry};
     use super::resolved::{CheckRules, Log};

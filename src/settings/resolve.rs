@@ -9,12 +9,10 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::error::{Fault, Origin, Problem, SettingsError, Warning};
-use super::file::{File, TlsListenerFile};
+use super::file::File;
 use super::interfaces::Network as Interfaces;
 use super::layer::Merged;
-use super::resolved::{
-    CheckRules, Coordinates, Encryption, Join, Log, LogLevel, Raft, Settings, Tls, TlsEnd, TlsVersion, Ui,
-};
+use super::resolved::{CheckRules, Coordinates, Encryption, Join, Log, LogLevel, Raft, Settings, Ui};
 use super::secret::Secret;
 use super::sockaddr;
 use super::{definitions, names, rules};
@@ -53,6 +51,16 @@ impl<'a> Findings<'a> {
     pub(crate) fn warn(&mut self, key: &str, text: impl Into<String>) {
         let origin = self.origin(key);
         self.warnings.push(Warning { origin, text: text.into() });
+    }
+
+    /// The first of the keys that is set, to point at.
+    pub(crate) fn first_set<'k>(&self, keys: &[&'k str]) -> &'k str {
+        keys.iter().find(|key| self.is_set(key)).copied().unwrap_or_default()
+    }
+
+    /// Whether the value of `key` stems from that source.
+    pub(crate) fn is_from(&self, key: &str, source: &str) -> bool {
+        self.origin(key).is_some_and(|origin| &*origin.source == source)
     }
 
     /// Whether any source sets `key`.
@@ -112,7 +120,7 @@ pub(crate) fn resolve(
     let (bootstrap, bootstrap_expect) = rules::bootstrap(&file, found);
     let log = log(&file, found);
     let encryption = encryption(&file, found);
-    let tls = tls(&file, found);
+    let tls = super::tls::resolve(&file, found);
     rules::check(&file, dev_mode, acl.enabled, &node_name, found);
     let check_rules = check_rules(&file, found);
     definitions::check(&file, &check_rules, found);
@@ -311,93 +319,6 @@ fn raft(file: &File) -> Raft {
 /// Raft's numbers at or below zero stand for their defaults, as in Consul.
 fn positive_or(number: i64, default: u64) -> u64 {
     u64::try_from(number).ok().filter(|number| *number > 0).unwrap_or(default)
-}
-
-fn tls(file: &File, found: &mut Findings<'_>) -> Tls {
-    let given = &file.tls;
-    let internal_rpc =
-        tls_end("internal_rpc", &given.internal_rpc, &given.defaults, file.verify_incoming_rpc, found);
-    let https = tls_end("https", &given.https, &given.defaults, file.verify_incoming_https, found);
-    let grpc = tls_end("grpc", &given.grpc, &given.defaults, false, found);
-    let certificates_come_later = file.auto_encrypt.tls || file.auto_config.enabled;
-    let rpc = &internal_rpc;
-    let no_ca = rpc.ca_file.is_none() && rpc.ca_path.is_none();
-    found.refuse_if(
-        rpc.verify_outgoing && no_ca && !certificates_come_later,
-        "tls",
-        "VerifyOutgoing set, and no CA certificate provided!",
-    );
-    for end in [&internal_rpc, &https] {
-        if !end.verify_incoming || certificates_come_later {
-            continue;
-        }
-        if end.ca_file.is_none() && end.ca_path.is_none() {
-            found.problem("tls", "VerifyIncoming set, and no CA certificate provided!");
-            break;
-        }
-        if end.cert_file.is_none() || end.key_file.is_none() {
-            found.problem(
-                "tls",
-                "VerifyIncoming requires either a Cert and Key pair in the configuration file, or \
-                 auto_encrypt/auto_config be enabled",
-            );
-            break;
-        }
-    }
-    Tls {
-        internal_rpc,
-        https,
-        grpc,
-        verify_server_hostname: given.internal_rpc.verify_server_hostname.unwrap_or(false),
-        server_name: file.server_name.clone(),
-        prefer_server_cipher_suites: file.tls_prefer_server_cipher_suites,
-    }
-}
-
-/// One interface's settings: its own, else the defaults. `also_incoming` is the older key that can only
-/// switch the verification on.
-fn tls_end(
-    name: &str,
-    own: &TlsListenerFile,
-    defaults: &TlsListenerFile,
-    also_incoming: bool,
-    found: &mut Findings<'_>,
-) -> TlsEnd {
-    let either = |own: &Option<String>, default: &Option<String>| {
-        own.clone().or_else(|| default.clone()).filter(|text| !text.is_empty())
-    };
-    let path = |own, default| either(own, default).map(PathBuf::from);
-    let min_version = either(&own.tls_min_version, &defaults.tls_min_version).unwrap_or_default();
-    let parsed = TlsVersion::from_name(&min_version);
-    if parsed.is_none() {
-        let place = if own.tls_min_version.is_some() { name } else { "defaults" };
-        // The wrong default is told once, not per interface.
-        if own.tls_min_version.is_some() || name == "internal_rpc" {
-            found.problem(
-                &format!("tls.{place}.tls_min_version"),
-                format!(
-                    "TLSMinVersion: value {min_version} not supported, please specify one of [tls10, tls11, \
-                     tls12, tls13]"
-                ),
-            );
-        }
-    }
-    let suites = either(&own.tls_cipher_suites, &defaults.tls_cipher_suites).unwrap_or_default();
-    TlsEnd {
-        ca_file: path(&own.ca_file, &defaults.ca_file),
-        ca_path: path(&own.ca_path, &defaults.ca_path),
-        cert_file: path(&own.cert_file, &defaults.cert_file),
-        key_file: path(&own.key_file, &defaults.key_file),
-        cipher_suites: suites
-            .split(',')
-            .map(str::trim)
-            .filter(|suite| !suite.is_empty())
-            .map(ToOwned::to_owned)
-            .collect(),
-        min_version: parsed.unwrap_or(TlsVersion::Tls12),
-        verify_incoming: own.verify_incoming.or(defaults.verify_incoming).unwrap_or(false) || also_incoming,
-        verify_outgoing: own.verify_outgoing.or(defaults.verify_outgoing).unwrap_or(false),
-    }
 }
 
 /// `node_meta` and the metadata of services: Consul's limits, in its words.

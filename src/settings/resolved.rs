@@ -190,7 +190,7 @@ pub struct Network {
 pub struct Ui {
     /// `ui`: the built-in one; false.
     pub enabled: bool,
-    /// `ui_dir`: files of another one.
+    /// `ui_dir`: files of another one, which then is served instead.
     pub dir: Option<PathBuf>,
     /// `ui_content_path`, with slashes at both ends; `/ui/`.
     pub content_path: String,

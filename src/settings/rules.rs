@@ -73,8 +73,10 @@ pub(crate) fn check(
     if let Err(reason) = check_metadata(&file.node_meta, false) {
         found.problem("node_meta", format!("node_meta invalid: {reason}"));
     }
+    // Development mode switches the built-in UI on, but does not insist on it.
+    let ui_asked_for = file.ui && !found.is_from("ui", super::load::DEV_SOURCE);
     found.refuse_if(
-        file.ui && file.ui_dir.as_ref().is_some_and(|dir| !dir.is_empty()),
+        ui_asked_for && file.ui_dir.as_ref().is_some_and(|dir| !dir.is_empty()),
         "ui_dir",
         "Both the ui and ui-dir flags were specified, please provide only one.\nIf trying to use your own web \
          UI resources, use the ui-dir flag.\nThe web UI is included in the binary so use ui to enable it",

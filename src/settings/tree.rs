@@ -124,7 +124,7 @@ pub(crate) fn insert(entries: &mut Vec<Entry>, entry: Entry, join: bool) {
     };
     match (&mut existing.value.value, entry.value.value) {
         (Value::List(old), Value::List(new)) | (Value::Blocks(old), Value::Blocks(new)) if join => {
-            old.extend(new)
+            old.extend(new);
         }
         (_, value) => {
             existing.at = entry.at;

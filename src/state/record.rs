@@ -1,7 +1,7 @@
 //! The records of the tables: what Consul's catalog, sessions, coordinates and key space are made of.
 //!
 //! Field names on disk and in commands are Consul's own (`PascalCase`), so a row reads like the
-//! API object it becomes; only the raft indexes stay together in one [`Indexes`]. Absent and empty maps are kept apart (`None` against an empty map)
+//! API object it becomes; what a record mostly does not have is left out of rows and commands. Only the raft indexes stay together in one [`Indexes`]. Absent and empty maps are kept apart (`None` against an empty map)
 //! because the HTTP API shows the difference (`null` against `{}`).
 
 use std::collections::BTreeMap;
@@ -12,6 +12,12 @@ use serde::{Deserialize, Serialize};
 
 /// A string map as Consul uses it for metadata.
 pub type StringMap = BTreeMap<String, String>;
+
+/// Whether a field says no more than leaving it out does: most checks have no definition, most
+/// services no proxy, and the field names would cost more than all the rest.
+fn is_default<T: Default + PartialEq>(field: &T) -> bool {
+    *field == T::default()
+}
 
 /// A value of no fixed shape (proxy configuration and the like), kept as it was given.
 pub type FreeForm = serde_json::Value;
@@ -40,10 +46,13 @@ pub struct Node {
     /// Datacenter the node lives in.
     pub datacenter: String,
     /// Addresses by tag (`lan`, `wan`, …).
+    #[serde(skip_serializing_if = "is_default")]
     pub tagged_addresses: Option<StringMap>,
     /// Free metadata.
+    #[serde(skip_serializing_if = "is_default")]
     pub meta: Option<StringMap>,
     /// Raft indexes.
+    #[serde(skip_serializing_if = "is_default")]
     pub indexes: Indexes,
 }
 
@@ -144,12 +153,16 @@ pub struct ProxyConfig {
     /// Port of the local instance.
     pub local_service_port: i64,
     /// Opaque settings.
+    #[serde(skip_serializing_if = "is_default")]
     pub config: Option<BTreeMap<String, FreeForm>>,
     /// Upstreams.
+    #[serde(skip_serializing_if = "is_default")]
     pub upstreams: Vec<Upstream>,
     /// Gateway mode.
+    #[serde(skip_serializing_if = "is_default")]
     pub mesh_gateway: MeshGateway,
     /// Exposed paths.
+    #[serde(skip_serializing_if = "is_default")]
     pub expose: Expose,
 }
 
@@ -168,6 +181,7 @@ pub struct ServiceConnect {
 #[serde(rename_all = "PascalCase", default)]
 pub struct Service {
     /// `""`, `connect-proxy`, `mesh-gateway`, `terminating-gateway` or `ingress-gateway`.
+    #[serde(skip_serializing_if = "is_default")]
     pub kind: String,
     /// Identifier, unique on its node without regard to case.
     #[serde(rename = "ID")]
@@ -177,22 +191,30 @@ pub struct Service {
     /// Tags in the order given.
     pub tags: Vec<String>,
     /// Address, empty when the node's is meant.
+    #[serde(skip_serializing_if = "is_default")]
     pub address: String,
     /// Addresses by tag.
+    #[serde(skip_serializing_if = "is_default")]
     pub tagged_addresses: Option<BTreeMap<String, ServiceAddress>>,
     /// Free metadata.
+    #[serde(skip_serializing_if = "is_default")]
     pub meta: Option<StringMap>,
     /// Port.
     pub port: i64,
     /// DNS weights.
+    #[serde(skip_serializing_if = "is_default")]
     pub weights: Weights,
     /// The catalog's tags win over the agent's during anti-entropy.
+    #[serde(skip_serializing_if = "is_default")]
     pub enable_tag_override: bool,
     /// Proxy settings; default unless `kind` says so.
+    #[serde(skip_serializing_if = "is_default")]
     pub proxy: ProxyConfig,
     /// Connect settings.
+    #[serde(skip_serializing_if = "is_default")]
     pub connect: ServiceConnect,
     /// Raft indexes.
+    #[serde(skip_serializing_if = "is_default")]
     pub indexes: Indexes,
 }
 
@@ -223,46 +245,64 @@ impl Status {
 #[serde(rename_all = "PascalCase", default)]
 pub struct CheckDefinition {
     /// URL of an HTTP check.
+    #[serde(skip_serializing_if = "is_default")]
     #[serde(rename = "HTTP")]
     pub http: String,
     /// Skip certificate verification.
+    #[serde(skip_serializing_if = "is_default")]
     #[serde(rename = "TLSSkipVerify")]
     pub tls_skip_verify: bool,
     /// Request headers.
+    #[serde(skip_serializing_if = "is_default")]
     pub header: Option<BTreeMap<String, Vec<String>>>,
     /// Request method.
+    #[serde(skip_serializing_if = "is_default")]
     pub method: String,
     /// Request body.
+    #[serde(skip_serializing_if = "is_default")]
     pub body: String,
     /// Address of a TCP check.
+    #[serde(skip_serializing_if = "is_default")]
     #[serde(rename = "TCP")]
     pub tcp: String,
     /// Time between runs.
+    #[serde(skip_serializing_if = "is_default")]
     pub interval: i64,
     /// Bytes of output kept.
+    #[serde(skip_serializing_if = "is_default")]
     pub output_max_size: u64,
     /// Time limit of a run.
+    #[serde(skip_serializing_if = "is_default")]
     pub timeout: i64,
     /// Deregister the service when critical for so long.
+    #[serde(skip_serializing_if = "is_default")]
     pub deregister_critical_service_after: i64,
     /// Command of a script check.
+    #[serde(skip_serializing_if = "is_default")]
     pub script_args: Vec<String>,
     /// Container of a Docker check.
+    #[serde(skip_serializing_if = "is_default")]
     #[serde(rename = "DockerContainerID")]
     pub docker_container_id: String,
     /// Shell used in the container.
+    #[serde(skip_serializing_if = "is_default")]
     pub shell: String,
     /// Address of a gRPC check.
+    #[serde(skip_serializing_if = "is_default")]
     #[serde(rename = "GRPC")]
     pub grpc: String,
     /// gRPC over TLS.
+    #[serde(skip_serializing_if = "is_default")]
     #[serde(rename = "GRPCUseTLS")]
     pub grpc_use_tls: bool,
     /// Node of an alias check.
+    #[serde(skip_serializing_if = "is_default")]
     pub alias_node: String,
     /// Service of an alias check.
+    #[serde(skip_serializing_if = "is_default")]
     pub alias_service: String,
     /// Time to live of a TTL check.
+    #[serde(skip_serializing_if = "is_default")]
     #[serde(rename = "TTL")]
     pub ttl: i64,
 }
@@ -281,6 +321,7 @@ pub struct Check {
     /// `passing`, `warning`, `critical` or, as Consul lets writers do, any other word.
     pub status: String,
     /// Human notes.
+    #[serde(skip_serializing_if = "is_default")]
     pub notes: String,
     /// Output of the last run.
     pub output: String,
@@ -290,13 +331,17 @@ pub struct Check {
     /// Name of that service, filled in by the catalog.
     pub service_name: String,
     /// Tags of that service, filled in by the catalog.
+    #[serde(skip_serializing_if = "is_default")]
     pub service_tags: Vec<String>,
     /// Kind of probe (`http`, `tcp`, `ttl`, …).
+    #[serde(skip_serializing_if = "is_default")]
     #[serde(rename = "Type")]
     pub kind: String,
     /// What the probe does.
+    #[serde(skip_serializing_if = "is_default")]
     pub definition: CheckDefinition,
     /// Raft indexes.
+    #[serde(skip_serializing_if = "is_default")]
     pub indexes: Indexes,
 }
 

@@ -4,10 +4,11 @@
 //! writes; anybody may read at any time, and every single read (a get, a scan, a snapshot) sees one
 //! moment. The disk form is in `store_disk.rs`, the only file that names RocksDB.
 
-use std::collections::BTreeMap;
-use std::ops::ControlFlow;
+use std::ops::{Bound, ControlFlow};
 use std::sync::Arc;
 
+use bytes::Bytes;
+use imbl::OrdMap;
 use parking_lot::RwLock;
 
 use super::StateError;
@@ -137,7 +138,8 @@ pub trait WriteStore: SharedStore {
     fn reader(&self) -> Arc<dyn SharedStore>;
 }
 
-type Rows = BTreeMap<(Table, Vec<u8>), Vec<u8>>;
+/// The rows of each table, in the order of [`Table::ALL`]. Structurally shared: freezing is cheap.
+type Rows = [OrdMap<Bytes, Bytes>; Table::ALL.len()];
 
 /// The twin in memory: for `-dev`, simulation and tests.
 #[derive(Debug, Clone, Default)]
@@ -145,20 +147,12 @@ pub struct MemoryStore {
     rows: Arc<RwLock<Rows>>,
 }
 
-fn scan_rows(rows: &Rows, table: Table, prefix: &[u8], from: &[u8], visit: Visit<'_>) {
-    for ((found, key), value) in rows.range((table, from.max(prefix).to_vec())..) {
-        if *found != table || !key.starts_with(prefix) || visit(key, value).is_break() {
-            return;
-        }
-    }
-}
-
 impl ReadStore for MemoryStore {
     fn get(&self, table: Table, key: &[u8], visit: &mut dyn FnMut(&[u8])) -> Result<bool, StateError> {
         let rows = self.rows.read();
-        let row = rows.get(&(table, key.to_vec()));
-        if let Some(value) = row {
-            visit(value);
+        let row = rows[table as usize].get(key);
+        if let Some(row) = row {
+            visit(row);
         }
         Ok(row.is_some())
     }
@@ -170,7 +164,14 @@ impl ReadStore for MemoryStore {
         from: &[u8],
         visit: Visit<'_>,
     ) -> Result<(), StateError> {
-        scan_rows(&self.rows.read(), table, prefix, from, visit);
+        // A copy, so that a long scan keeps no write waiting.
+        let rows = self.rows.read()[table as usize].clone();
+        let start = Bound::Included(from.max(prefix));
+        for (key, row) in rows.range::<_, [u8]>((start, Bound::Unbounded)) {
+            if !key.starts_with(prefix) || visit(key, row).is_break() {
+                break;
+            }
+        }
         Ok(())
     }
 }
@@ -186,11 +187,11 @@ impl WriteStore for MemoryStore {
         let mut rows = self.rows.write();
         for change in changes {
             match change {
-                Change::Put(table, key, value) => {
-                    rows.insert((*table, key.clone()), value.clone());
+                Change::Put(table, key, row) => {
+                    rows[*table as usize].insert(Bytes::copy_from_slice(key), Bytes::copy_from_slice(row));
                 }
                 Change::Delete(table, key) => {
-                    rows.remove(&(*table, key.clone()));
+                    rows[*table as usize].remove(&key[..]);
                 }
             }
         }
@@ -202,7 +203,7 @@ impl WriteStore for MemoryStore {
     }
 
     fn clear(&self, table: Table) -> Result<(), StateError> {
-        self.rows.write().retain(|(found, _), _| *found != table);
+        self.rows.write()[table as usize] = OrdMap::new();
         Ok(())
     }
 

@@ -159,7 +159,9 @@ pub(super) fn dispatch(room: &Rc<Room>, inner: actix_http::Request) -> Served {
     if !shared.settings.disable_unprintable_filter && !path::is_printable(&decoded) {
         return Served::bare(Reply::empty(StatusCode::BAD_REQUEST));
     }
-    if inner.method() != Method::CONNECT {
+    let found = if inner.method() == Method::CONNECT {
+        shared.router.find(&decoded)
+    } else {
         let clean = path::clean(&decoded);
         let found = shared.router.find(&clean);
         if matches!(found, Found::SlashMissing) {
@@ -168,8 +170,9 @@ pub(super) fn dispatch(room: &Rc<Room>, inner: actix_http::Request) -> Served {
         if matches!(clean, Cow::Owned(_)) {
             return Served::bare(redirect(&inner, &clean));
         }
-    }
-    let Found::Entry(entry) = shared.router.find(&decoded) else {
+        found
+    };
+    let Found::Entry(entry) = found else {
         return Served::bare(index(&inner, &decoded, shared.settings.ui));
     };
     let matched = entry.route.pattern.len();

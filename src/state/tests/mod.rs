@@ -3,6 +3,7 @@
 
 mod apply;
 mod commands;
+mod consul;
 mod model;
 mod reads;
 mod replay;
