@@ -5,7 +5,6 @@
 //! `TRIBUNE_BENCH_LARGE=1` in the environment.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark may end where something breaks")]
-#![expect(missing_docs, reason = "the macro's function")]
 
 use std::hint::black_box;
 use std::path::Path;

@@ -121,17 +121,21 @@ impl Actor for KvStoreActor {
 impl Handler<ApplyCommitted> for KvStoreActor {
     type Result = ();
 
-    fn handle(&mut self, batch: ApplyCommitted, _: &mut Self::Context) {
+    fn handle(&mut self, mut batch: ApplyCommitted, _: &mut Self::Context) {
+        let waiters: Vec<_> =
+            batch.entries.iter_mut().map(|entry| (entry.index, entry.waiter.take())).collect();
         let entries = batch.entries.iter().map(|entry| (entry.index, entry.data.as_ref()));
-        let applied = match self.machine.apply(entries) {
+        let applied = self.machine.apply_answering(entries, |outcomes| {
+            for ((index, waiter), outcome) in waiters.into_iter().zip(outcomes.drain(..)) {
+                if let Some(waiter) = waiter {
+                    waiter.answer(answer(index, outcome));
+                }
+            }
+        });
+        let applied = match applied {
             Ok(applied) => applied,
             Err(failure) => return self.fail(&failure),
         };
-        for (entry, outcome) in batch.entries.into_iter().zip(applied.outcomes) {
-            if let Some(waiter) = entry.waiter {
-                waiter.answer(answer(entry.index, outcome));
-            }
-        }
         batch.raft.applied(self.machine.applied_index());
         if !applied.events.is_empty() {
             self.listener.send(StateChanged { events: applied.events.into() });

@@ -24,9 +24,10 @@ use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
 
+use super::supervision::AliveToken;
 use crate::endpoints::agent::{AgentFacts, LocalAgent, LocalSnapshot};
 use crate::endpoints::{EndpointError, LeaderRead, Proposer};
-use crate::state::record::{Check, Service};
+use crate::state::record::{Check, Service, StringMap};
 use crate::state::view::fold;
 use crate::state::{StateReader, Topic};
 use entries::{Entries, SERF_HEALTH};
@@ -91,6 +92,11 @@ impl LocalState {
         self.change(|entries| entries.remove_check(id))
     }
 
+    /// Replaces the node's metadata, as the catalog shall hold it.
+    pub fn set_meta(&self, meta: StringMap) {
+        self.change(|entries| entries.set_meta(meta));
+    }
+
     /// Has everything compared with the catalog anew: the leader changed, a snapshot was restored.
     pub fn sync_all(&self) {
         self.full.store(true, Ordering::SeqCst);
@@ -129,12 +135,13 @@ pub struct LocalStateLinks {
 /// arbiter; it has no messages, [`LocalState`] is its door.
 pub struct LocalStateActor {
     links: LocalStateLinks,
+    _alive: AliveToken,
 }
 
 impl LocalStateActor {
     /// An actor for these links; several at a time would repeat each other's work.
-    pub const fn new(links: LocalStateLinks) -> Self {
-        Self { links }
+    pub const fn new(links: LocalStateLinks, alive: AliveToken) -> Self {
+        Self { links, _alive: alive }
     }
 }
 
@@ -336,7 +343,7 @@ mod tests {
     fn the_catalog_follows_the_agent() {
         actix::System::new().block_on(async {
             let (direct, links) = start();
-            let address = LocalStateActor::new(links.clone()).start();
+            let address = LocalStateActor::new(links.clone(), AliveToken::new(|_| ())).start();
             sleep(Duration::from_millis(20)).await;
             assert_eq!(*direct.proposals.lock(), 0, "the leader registers the node first");
             direct.apply(leaders_entry());

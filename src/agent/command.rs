@@ -6,7 +6,7 @@ use std::process::ExitCode;
 
 use tracing::{info, warn};
 
-use super::options::AgentOptions;
+use super::options::{AgentOptions, LiveSettings};
 use crate::settings::flags::{self, Flags, FlagsError};
 use crate::settings::goflags::GoFlagError;
 use crate::settings::reload::{Effect, changes};
@@ -53,6 +53,9 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
                         log.set_level(settings.log.level);
                         info!(target: "agent", level = settings.log.level.as_str(), "log level changed");
                     }
+                    Effect::Live if change.key == "node_meta" => {
+                        info!(target: "agent", "node metadata changed");
+                    }
                     // Nothing else that may change live is built yet; say so instead of pretending.
                     Effect::Live => {
                         warn!(target: "agent", key = change.key, "this setting cannot be reloaded yet, restart the agent");
@@ -62,8 +65,9 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
                     }
                 }
             }
+            let live = LiveSettings { node_meta: settings.node_meta.clone() };
             current = settings;
-            Ok(())
+            Ok(live)
         }),
     )
 }

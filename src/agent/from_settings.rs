@@ -19,6 +19,7 @@ impl AgentOptions {
         let ports = &settings.ports;
         let port = |port: Option<u16>| port.unwrap_or(0);
         Ok(Self {
+            banner: !settings.log.json,
             dev: settings.dev_mode,
             data_dir: settings.data_dir.clone(),
             node_id: settings.node_id.clone(),

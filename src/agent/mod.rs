@@ -20,6 +20,7 @@ mod signals;
 
 use std::fs;
 use std::io::Write as _;
+use std::mem::ManuallyDrop;
 use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
@@ -36,10 +37,12 @@ use crate::actors::mailbox::Sender;
 use crate::actors::raft_node::{NoPeers, RaftNode, RaftOptions};
 use crate::actors::session_manager::{LeadershipChanged, SessionManager};
 use crate::actors::supervision::{ExitProcess, FailStop, RestartPolicy, supervise};
-use crate::endpoints::agent::{Agent, AgentFacts, LocalAgent, LoneMember};
+use crate::endpoints::agent::{Agent, AgentFacts, LocalAgent, LoneMember, with_segment};
 use crate::endpoints::event::{EventBus, Events, LoneBus};
 use crate::endpoints::operator::Operator;
-use crate::endpoints::{EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers};
+use crate::endpoints::{
+    EndpointError, EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers,
+};
 use crate::raft::{DriverConfig, LogDisk, Membership, MemoryLog, ServerRecord};
 use crate::state::store::{MemoryStore, WriteStore};
 use crate::state::store_disk::DiskStore;
@@ -48,7 +51,7 @@ use crate::web::event::EventHandles;
 use crate::web::{self, WebHandles};
 use data_dir::DataDir;
 use links::{Alone, LateBound, NoRestore, Request, SessionClocks, Switches};
-use options::AgentOptions;
+use options::{AgentOptions, LiveSettings};
 use proposer::LogProposer;
 use signals::{Caught, Signals};
 
@@ -93,8 +96,8 @@ pub enum StartError {
     NotBuilt(String),
 }
 
-/// Applies a new configuration to the running agent; given by whoever read the first one.
-pub type Reload = Box<dyn FnMut() -> Result<(), String>>;
+/// Reads the configuration again; given by whoever read the first one.
+pub type Reload = Box<dyn FnMut() -> Result<LiveSettings, String>>;
 
 /// Runs an agent until it is told to stop. The exit code is Consul's: 0 after leaving, 1 otherwise.
 pub fn run(options: AgentOptions, reload: Reload) -> ExitCode {
@@ -130,6 +133,7 @@ struct Server {
 struct Running {
     server: Server,
     web: web::WebStopper,
+    local: Arc<LocalState>,
     signals: Signals,
     requests: mpsc::UnboundedReceiver<Request>,
     leave_on_terminate: bool,
@@ -158,12 +162,14 @@ fn start_server(
     let machine = StateMachine::open(store)?;
     let state = machine.reader();
     let applied_index = machine.applied_index();
-    let kv_store = KvStore::start(
+    // Should the start fail from here on, the process ends with that reason. Dropping the actors on
+    // the way out would count as their unexpected death, and hide it.
+    let kv_store = ManuallyDrop::new(KvStore::start(
         machine,
         options.raft_snapshot_threshold.min(CUT_AFTER),
         sessions.sender(),
         Arc::clone(&fail_stop),
-    );
+    ));
     let me = ServerRecord {
         node_id: facts.node_id.clone(),
         name: facts.node_name.clone(),
@@ -188,7 +194,7 @@ fn start_server(
         }
         None => RaftNode::start(raft_options, MemoryLog::new(), None, applier, Box::new(NoPeers), fail_stop)?,
     };
-    Ok(Server { kv_store, raft, state })
+    Ok(Server { kv_store: ManuallyDrop::into_inner(kv_store), raft, state })
 }
 
 fn start(options: &AgentOptions) -> Result<Running, StartError> {
@@ -212,13 +218,16 @@ fn start(options: &AgentOptions) -> Result<Running, StartError> {
         write_pid(path)?;
     }
     let facts = Arc::new(facts(options, node_id.to_string()));
-    banner(options, &facts);
+    if options.banner {
+        banner(options, &facts);
+    }
 
     let late_sessions = LateBound::<SessionManager>::default();
     let late_leader = LateBound::<Leader>::default();
     let (leadership, led) = watch::channel(Arc::new(Leadership::default()));
     let published = leadership_sender(leadership, &late_sessions, &late_leader);
     let server = start_server(options, &facts, data_dir.as_ref(), &late_sessions, published)?;
+    let server = ManuallyDrop::new(server);
     let handle = server.raft.handle.clone();
     let state = server.state.clone();
     let leader: Arc<dyn LeaderRead> = Arc::new(handle.clone());
@@ -243,7 +252,7 @@ fn start(options: &AgentOptions) -> Result<Running, StartError> {
         local: Arc::clone(&local) as Arc<dyn LocalAgent>,
         control: Arc::new(Switches(requests)),
     };
-    let events = Arc::new(Events::new(facts.node_name.clone(), local as Arc<dyn LocalAgent>));
+    let events = Arc::new(Events::new(facts.node_name.clone(), Arc::clone(&local) as Arc<dyn LocalAgent>));
     let bus: Arc<dyn EventBus> = Arc::new(LoneBus(Arc::clone(&events)));
     let operator = Operator { raft: Arc::new(handle), restore: Arc::new(NoRestore) };
     let handles = WebHandles::new(endpoints)
@@ -256,8 +265,9 @@ fn start(options: &AgentOptions) -> Result<Running, StartError> {
     }
     actix_rt::spawn(started.server);
     Ok(Running {
-        server,
+        server: ManuallyDrop::into_inner(server),
         web: started.stopper,
+        local,
         signals,
         requests: waiting,
         leave_on_terminate: options.leave_on_terminate,
@@ -325,7 +335,15 @@ fn start_local_state(
         proposer: Arc::clone(proposer),
         leader: Arc::clone(leader),
     };
-    LocalStateActor::new(links).start();
+    let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
+    // Nobody sends to it: its door is the shared local state, which outlives it.
+    supervise(
+        "local state",
+        &actix_rt::Arbiter::current(),
+        RestartPolicy::default(),
+        fail_stop,
+        move |alive| LocalStateActor::new(links.clone(), alive).start(),
+    );
 }
 
 fn facts(options: &AgentOptions, node_id: String) -> AgentFacts {
@@ -412,14 +430,27 @@ enum Reason {
 }
 
 impl Running {
+    /// Applies what has changed in the configuration; a wrong one changes nothing.
+    fn reload(&self, read: &mut Reload) -> Result<(), String> {
+        match read() {
+            Ok(live) => {
+                self.local.set_meta(with_segment(live.node_meta));
+                info!(target: "agent", "configuration reloaded");
+                Ok(())
+            }
+            Err(failure) => {
+                error!(target: "agent", error = %failure, "Reload config failed");
+                Err(failure)
+            }
+        }
+    }
+
     async fn run(mut self, mut reload: Reload) -> ExitCode {
         let reason = loop {
             tokio::select! {
                 caught = self.signals.next() => match caught {
-                    Caught::Hangup => match reload() {
-                        Ok(()) => info!(target: "agent", "configuration reloaded"),
-                        Err(failure) => error!(target: "agent", error = %failure, "Reload config failed"),
-                    },
+                    // The log says how it went; nobody waits for an answer.
+                    Caught::Hangup => drop(self.reload(&mut reload)),
                     Caught::Interrupt => {
                         info!(target: "agent", signal = "interrupt", "Caught");
                         break if self.skip_leave_on_interrupt { Reason::Stop } else { Reason::Leave };
@@ -431,9 +462,8 @@ impl Running {
                 },
                 request = self.requests.recv() => match request {
                     Some(Request::Reload(reply)) => {
-                        let outcome = reload().map_err(crate::endpoints::EndpointError::Internal);
                         // Whoever asked may have gone.
-                        let _ = reply.send(outcome);
+                        let _ = reply.send(self.reload(&mut reload).map_err(EndpointError::Internal));
                     }
                     Some(Request::Leave) | None => break Reason::Leave,
                 },

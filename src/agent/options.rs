@@ -12,6 +12,8 @@ use crate::web::WebSettings;
 /// Everything needed to build an agent. Made from [`crate::settings`] and the command line.
 #[derive(Debug, Clone)]
 pub struct AgentOptions {
+    /// Print what is started, for people, before the log.
+    pub banner: bool,
     /// A development agent: everything in memory, gone when it stops.
     pub dev: bool,
     /// Where a durable agent keeps its data.
@@ -68,6 +70,13 @@ pub struct AgentOptions {
     pub prometheus_retention: Duration,
     /// Every setting in effect, secrets hidden.
     pub debug_config: serde_json::Map<String, serde_json::Value>,
+}
+
+/// What a reload changes in a running agent.
+#[derive(Debug, Clone, Default)]
+pub struct LiveSettings {
+    /// Metadata of the node.
+    pub node_meta: StringMap,
 }
 
 impl AgentOptions {

@@ -70,12 +70,16 @@ pub struct AgentFacts {
 /// The metadata key by which Consul names the network segment; always empty here.
 const SEGMENT_META: &str = "consul-network-segment";
 
+/// A node's metadata as the catalog holds it, from the configured one.
+pub fn with_segment(mut meta: StringMap) -> StringMap {
+    meta.insert(SEGMENT_META.to_owned(), String::new());
+    meta
+}
+
 impl AgentFacts {
     /// The node's metadata as the catalog holds it.
     pub fn catalog_meta(&self) -> StringMap {
-        let mut meta = self.node_meta.clone();
-        meta.insert(SEGMENT_META.to_owned(), String::new());
-        meta
+        with_segment(self.node_meta.clone())
     }
 
     /// The node as the agent wants it in the catalog, its indexes unset.

@@ -87,6 +87,20 @@ impl StateMachine {
         &mut self,
         entries: impl IntoIterator<Item = (u64, &'a [u8])>,
     ) -> Result<Applied, StateError> {
+        self.apply_answering(entries, |_| ())
+    }
+
+    /// As [`StateMachine::apply`]; `published` is called with the outcomes once they are visible and
+    /// before anybody is woken, so that whoever proposed a write does not wait behind the thousands
+    /// that wait for it.
+    ///
+    /// # Errors
+    /// As [`StateMachine::apply`]; `published` is not called then.
+    pub fn apply_answering<'a>(
+        &mut self,
+        entries: impl IntoIterator<Item = (u64, &'a [u8])>,
+        published: impl FnOnce(&mut Vec<Option<Outcome>>),
+    ) -> Result<Applied, StateError> {
         if let Some(index) = self.half_installed {
             return Err(StateError::HalfInstalled { index });
         }
@@ -109,6 +123,7 @@ impl StateMachine {
             applied.outcomes.push(Some(outcome));
         }
         if writer.index == self.view.index {
+            published(&mut applied.outcomes);
             return Ok(applied);
         }
         let finished = writer.finish()?;
@@ -116,6 +131,7 @@ impl StateMachine {
         applied.events = finished.events;
         self.view = Arc::new(finished.view);
         self.published.store(Arc::clone(&self.view));
+        published(&mut applied.outcomes);
         self.watches.wake(&finished.touched);
         Ok(applied)
     }

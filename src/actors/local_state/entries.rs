@@ -10,7 +10,7 @@ use std::sync::Arc;
 use crate::endpoints::agent::LocalSnapshot;
 use crate::state::Command;
 use crate::state::command::{Deregister, Register};
-use crate::state::record::{Check, Indexes, Node, Service};
+use crate::state::record::{Check, Indexes, Node, Service, StringMap};
 use crate::state::view::NodeEntry;
 
 /// The check the leader keeps for every member.
@@ -131,6 +131,14 @@ impl Entries {
         let Some((id, _)) = self.checks.remove_entry(id) else { return false };
         self.gone_checks.insert(id);
         true
+    }
+
+    /// Replaces the node's metadata.
+    pub fn set_meta(&mut self, meta: StringMap) {
+        if self.node.meta.as_ref() != Some(&meta) {
+            self.node.meta = Some(meta);
+            self.node_in_sync = false;
+        }
     }
 
     /// Puts the node into maintenance for a reason or takes it out.
@@ -291,7 +299,6 @@ fn same_node(known: &Node, own: &Node) -> bool {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::state::record::StringMap;
 
     fn node() -> Node {
         Node {
