@@ -2,7 +2,9 @@
 
 pub mod actors;
 pub mod agent;
+pub mod cidr;
 pub mod cli;
+pub mod duration;
 pub mod endpoints;
 pub mod raft;
 pub mod settings;

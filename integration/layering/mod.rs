@@ -76,7 +76,10 @@ fn forbidden(room: &Room, file: &str, named: &Named, crates: &BTreeSet<String>) 
     let first = named.segments.first()?.as_str();
     if first == "crate" || first == "tribune" {
         let target = named.segments.get(1)?.as_str();
-        let inside = target == room.name || room.rooms.contains(&target) || room.rooms.contains(&"*");
+        let inside = target == room.name
+            || walls::COMMON.contains(&target)
+            || room.rooms.contains(&target)
+            || room.rooms.contains(&"*");
         let is_room = walls::ROOMS.iter().any(|other| other.name == target);
         return (is_room && !inside).then(|| format!("reaches from `{}` into `{target}`", room.name));
     }

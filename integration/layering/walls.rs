@@ -59,8 +59,13 @@ pub const NEVER_IN_CORES: &[(&str, &str)] = &[
     ("process::abort", "ends the process"),
 ];
 
+/// Rooms of pure functions that every other room may name, and that name none.
+pub const COMMON: &[&str] = &["cidr", "duration"];
+
 /// All rooms.
 pub const ROOMS: &[Room] = &[
+    Room { name: "cidr", core: true, rooms: &[], crates: &[] },
+    Room { name: "duration", core: true, rooms: &[], crates: &[] },
     Room { name: "gossip", core: true, rooms: &[], crates: &["rmp_serde", "rand", "rand_chacha"] },
     Room {
         name: "raft",

@@ -17,8 +17,8 @@ use tracing::{debug, warn};
 
 use super::kv_store::StateChanged;
 use super::supervision::AliveToken;
+use crate::duration;
 use crate::endpoints::Proposer;
-use crate::endpoints::decode::duration;
 use crate::state::record::Session;
 use crate::state::{Command, Event, StateReader};
 

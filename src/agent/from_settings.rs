@@ -7,7 +7,6 @@ use crate::endpoints::agent::AgentPorts;
 use crate::settings::Listener;
 use crate::settings::Settings;
 use crate::web::WebSettings;
-use crate::web::settings::Network;
 
 impl AgentOptions {
     /// Picks out and converts what this build serves.
@@ -83,10 +82,6 @@ fn web(settings: &Settings) -> Result<WebSettings, String> {
         }
     }
     let http = &settings.http;
-    let networks = http.allow_write_http_from.iter().map(|cidr| {
-        Network::parse(&cidr.to_string())
-            .ok_or_else(|| format!("http_config.allow_write_http_from: {cidr} is no network"))
-    });
     Ok(WebSettings {
         listen,
         always_pretty: settings.dev_mode,
@@ -98,7 +93,7 @@ fn web(settings: &Settings) -> Result<WebSettings, String> {
             .map(|(name, value)| (name.clone(), value.clone()))
             .collect(),
         block_endpoints: http.block_endpoints.clone(),
-        allow_write_http_from: networks.collect::<Result<_, _>>()?,
+        allow_write_http_from: http.allow_write_http_from.clone(),
         http_use_cache: http.use_cache,
         translate_wan_addrs: settings.translate_wan_addrs,
         disable_unprintable_filter: settings.disable_http_unprintable_char_filter,

@@ -51,53 +51,7 @@ pub(super) fn os_error(error: &io::Error) -> String {
 /// # Errors
 /// The text Go gives, such as `time: missing unit in duration "1"`.
 pub(super) fn parse_duration(text: &str) -> Result<GoDuration, String> {
-    let invalid = || format!("time: invalid duration {}", quote(text));
-    let (negative, mut rest) = match text.strip_prefix('-') {
-        Some(rest) => (true, rest),
-        None => (false, text.strip_prefix('+').unwrap_or(text)),
-    };
-    if rest == "0" {
-        return Ok(0);
-    }
-    if rest.is_empty() {
-        return Err(invalid());
-    }
-    let mut total: f64 = 0.0;
-    let mut whole: i128 = 0;
-    while !rest.is_empty() {
-        let number_end = rest.find(|c: char| !c.is_ascii_digit() && c != '.').unwrap_or(rest.len());
-        let (number, after) = rest.split_at(number_end);
-        let (integer, fraction) = number.split_once('.').unwrap_or((number, ""));
-        if (integer.is_empty() && fraction.is_empty()) || fraction.contains('.') {
-            return Err(invalid());
-        }
-        let unit_end = after.find(|c: char| c.is_ascii_digit() || c == '.').unwrap_or(after.len());
-        let (unit, next) = after.split_at(unit_end);
-        let scale: i64 = match unit {
-            "" => return Err(format!("time: missing unit in duration {}", quote(text))),
-            "ns" => 1,
-            "us" | "µs" | "μs" => 1_000,
-            "ms" => 1_000_000,
-            "s" => 1_000_000_000,
-            "m" => 60_000_000_000,
-            "h" => 3_600_000_000_000,
-            _ => return Err(format!("time: unknown unit {} in duration {}", quote(unit), quote(text))),
-        };
-        if !integer.is_empty() {
-            let count: i64 = integer.parse().map_err(|_| invalid())?;
-            whole += i128::from(count) * i128::from(scale);
-        }
-        if !fraction.is_empty() {
-            let part: f64 = format!("0.{fraction}").parse().map_err(|_| invalid())?;
-            #[expect(clippy::cast_precision_loss, reason = "an hour in nanoseconds is exact in f64")]
-            let part = part * scale as f64;
-            total += part;
-        }
-        rest = next;
-    }
-    #[expect(clippy::cast_possible_truncation, reason = "a fraction is below one hour per unit given")]
-    let sum = whole + total as i128;
-    i64::try_from(if negative { -sum } else { sum }).map_err(|_| invalid())
+    crate::duration::parse(text).map_err(|error| error.to_string())
 }
 
 /// Decodes standard base64; line ends in between are skipped.
@@ -208,28 +162,6 @@ mod tests {
         assert_eq!(os_error(&io::Error::from_raw_os_error(2)), "no such file or directory");
         assert_eq!(os_error(&io::Error::from_raw_os_error(111)), "connection refused");
         assert_eq!(os_error(&io::Error::other("Boom")), "boom");
-    }
-
-    #[test]
-    fn durations() {
-        let second = 1_000_000_000;
-        let cases = [
-            ("0", Ok(0)),
-            ("1s", Ok(second)),
-            ("1m30s", Ok(90 * second)),
-            ("1.5h", Ok(5400 * second)),
-            ("-200ms", Ok(-second / 5)),
-            (".5s", Ok(second / 2)),
-            ("10µs", Ok(10_000)),
-            ("1", Err("time: missing unit in duration \"1\"")),
-            ("", Err("time: invalid duration \"\"")),
-            ("x", Err("time: invalid duration \"x\"")),
-            ("1x", Err("time: unknown unit \"x\" in duration \"1x\"")),
-            ("9999999999h", Err("time: invalid duration \"9999999999h\"")),
-        ];
-        for (text, want) in cases {
-            assert_eq!(parse_duration(text), want.map_err(str::to_owned), "{text}");
-        }
     }
 
     #[test]

@@ -87,7 +87,7 @@ impl RaftStatus {
 pub const RAFT_PROTOCOL: &str = "3";
 
 fn go_duration(duration: Duration) -> String {
-    super::decode::duration::format(i64::try_from(duration.as_nanos()).unwrap_or(i64::MAX))
+    crate::duration::format_unsigned(duration)
 }
 
 /// Questions to raft that are about raft itself.

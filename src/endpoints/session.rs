@@ -8,10 +8,10 @@ use std::time::Duration;
 use smallvec::smallvec;
 
 use super::blocking::{BlockingRead, Topics, refresh};
-use super::decode::duration;
 use super::decode::{Decoded, Json, Shape, Unknown};
 use super::query::{QueryOptions, check_datacenter};
 use super::{EndpointError, Endpoints};
+use crate::duration;
 use crate::state::record::{ServiceCheckRef, Session, SessionBehavior};
 use crate::state::view::fold;
 use crate::state::{Command, Topic, View};

@@ -3,11 +3,11 @@
 
 use config::{Map as Table, Value as Layered, ValueKind};
 
-use super::duration;
 use super::error::{Fault, Origin, Problem, Warning};
-use super::net::Cidr;
 use super::schema::{Fate, Group, Key, Kind, ROOT};
 use super::tree::{Entry, Node, Value};
+use crate::cidr::Cidr;
+use crate::duration;
 
 /// What was found in one source.
 #[derive(Debug, Default)]

@@ -10,8 +10,8 @@ use super::groups::{
     Acl, AutoConfig, AutoEncrypt, Autopilot, Cache, Connect, DnsConfig, Gossip, Http, Limits, Performance,
     Ports, Telemetry, UnixSockets, go_duration, optional_duration,
 };
-use super::net::Cidr;
 use super::secret::Secret;
+use crate::cidr::Cidr;
 
 /// What the sources say together. Keys whose absence matters are optional; what the others default to is
 /// in `Default` and documented at [`super::resolved::Settings`].

@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use nix::ifaddrs::getifaddrs;
 use nix::net::if_::InterfaceFlags;
 
-use super::net::Cidr;
+use crate::cidr::Cidr;
 
 /// One address of one interface.
 #[derive(Debug, Clone, PartialEq, Eq)]

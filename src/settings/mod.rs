@@ -22,7 +22,6 @@ mod addresses;
 mod check;
 pub mod definition;
 mod definitions;
-pub mod duration;
 mod error;
 mod file;
 pub mod flags;
@@ -51,7 +50,7 @@ mod tests;
 pub use error::{Fault, Origin, Problem, SettingsError, Warning};
 pub use flags::{Flags, FlagsError};
 pub use load::{Loaded, validate};
-pub use net::{Cidr, CidrError, Listener};
+pub use net::Listener;
 pub use reload::{Change, Effect, changes};
 pub use resolved::{
     CheckRules, Coordinates, Encryption, Join, Log, LogLevel, Network, Raft, Settings, Tls, TlsEnd,

@@ -10,8 +10,9 @@ use super::groups::{
     Acl, AutoConfig, AutoEncrypt, Autopilot, Cache, Connect, DnsConfig, Gossip, Http, Limits, Performance,
     Ports, Telemetry, UnixSockets,
 };
-use super::net::{Cidr, Listener};
+use super::net::Listener;
 use super::secret::Secret;
+use crate::cidr::Cidr;
 
 /// Everything an agent is told before it starts. Each field names its key and Consul's default.
 #[derive(Debug, Clone, PartialEq)]

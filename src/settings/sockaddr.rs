@@ -10,7 +10,7 @@ use std::fmt::Write as _;
 use regex::Regex;
 
 use super::interfaces::{Interface, Network, is_special, within};
-use super::net::Cidr;
+use crate::cidr::Cidr;
 
 /// Replaces every `{{ … }}` in `text`. A text without any is given back as it is.
 ///

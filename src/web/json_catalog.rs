@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 
 use super::Json;
-use crate::endpoints::decode::duration;
+use crate::duration;
 use crate::state::record::{
     Check, CheckDefinition, Coordinate, Expose, FreeForm, Indexes, MeshGateway, Node, NodeCoordinate,
     ProxyConfig, Service, ServiceAddress, ServiceConnect, StringMap, Upstream, Weights,

@@ -9,7 +9,7 @@ use smallvec::SmallVec;
 use super::error::WebError;
 use super::path::{escape_query, percent_decode};
 use super::request::Request;
-use crate::endpoints::decode::duration::parse as parse_duration;
+use crate::duration::parse as parse_duration;
 use crate::endpoints::query::{Consistency, QueryOptions};
 
 static NAMESPACE: HeaderName = HeaderName::from_static("x-consul-namespace");

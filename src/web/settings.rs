@@ -1,40 +1,9 @@
 //! What the web room needs to know; filled from the agent's settings.
 
-use std::net::{IpAddr, SocketAddr};
+use std::net::SocketAddr;
 use std::time::Duration;
 
-/// An IP network such as `10.0.0.0/8`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Network {
-    address: IpAddr,
-    bits: u8,
-}
-
-impl Network {
-    /// Reads `address/bits`. `None` when it is no network.
-    pub fn parse(text: &str) -> Option<Self> {
-        let (address, bits) = text.split_once('/')?;
-        let address: IpAddr = address.parse().ok()?;
-        let bits: u8 = bits.parse().ok()?;
-        let most = if address.is_ipv4() { 32 } else { 128 };
-        (bits <= most).then_some(Self { address, bits })
-    }
-
-    /// Whether an address lies in it. An IPv4 address in IPv6 clothes counts as IPv4.
-    pub fn contains(&self, address: IpAddr) -> bool {
-        match (self.address, address.to_canonical()) {
-            (IpAddr::V4(own), IpAddr::V4(other)) => {
-                let shift = 32 - u32::from(self.bits);
-                (own.to_bits() ^ other.to_bits()).checked_shr(shift).unwrap_or(0) == 0
-            }
-            (IpAddr::V6(own), IpAddr::V6(other)) => {
-                let shift = 128 - u32::from(self.bits);
-                (own.to_bits() ^ other.to_bits()).checked_shr(shift).unwrap_or(0) == 0
-            }
-            _ => false,
-        }
-    }
-}
+use crate::cidr::Cidr;
 
 /// Settings of the web room.
 #[expect(clippy::struct_excessive_bools, reason = "each is a switch of its own in Consul's configuration")]
@@ -55,7 +24,7 @@ pub struct WebSettings {
     /// `http_config.block_endpoints`: path prefixes that answer 403.
     pub block_endpoints: Vec<String>,
     /// `http_config.allow_write_http_from`: networks that may write; empty for everybody.
-    pub allow_write_http_from: Vec<Network>,
+    pub allow_write_http_from: Vec<Cidr>,
     /// `http_config.use_cache`: whether `?cached` means anything.
     pub http_use_cache: bool,
     /// `translate_wan_addrs`: announced by a header.
@@ -104,32 +73,4 @@ impl Default for WebSettings {
 /// other up.
 fn default_workers() -> usize {
     std::thread::available_parallelism().map_or(1, |cores| cores.get().min(2))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn networks_contain_addresses() {
-        let table = [
-            ("10.0.0.0/8", "10.200.3.4", true),
-            ("10.0.0.0/8", "11.0.0.1", false),
-            ("127.0.0.1/32", "127.0.0.1", true),
-            ("127.0.0.1/32", "127.0.0.2", false),
-            ("0.0.0.0/0", "8.8.8.8", true),
-            ("0.0.0.0/0", "::1", false),
-            ("::/0", "2001:db8::1", true),
-            ("2001:db8::/32", "2001:db8:1::2", true),
-            ("2001:db8::/32", "2001:db9::1", false),
-            ("10.0.0.0/8", "::ffff:10.1.1.1", true),
-        ];
-        for (network, address, want) in table {
-            let found = Network::parse(network).unwrap().contains(address.parse().unwrap());
-            assert_eq!(found, want, "{address} in {network}");
-        }
-        for bad in ["", "10.0.0.0", "10.0.0.0/33", "x/8", "::/129", "10.0.0.0/-1"] {
-            assert_eq!(Network::parse(bad), None, "{bad}");
-        }
-    }
 }

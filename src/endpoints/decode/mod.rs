@@ -5,10 +5,10 @@
 //! field no struct knows is refused. The texts of errors follow Go's, because clients print them.
 //!
 //! Owns: the JSON tree, the struct shapes and the conversion into records ([`records`]) and
-//! durations ([`duration`]). May not enter: rules about what the values mean; those are the
+//! durations. May not enter: rules about what the values mean; those are the
 //! endpoints'.
 
-pub mod duration;
+mod duration;
 pub mod records;
 mod shapes;
 

@@ -9,8 +9,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Deserializer};
 
-use super::duration;
-use super::net::Cidr;
+use crate::cidr::Cidr;
+use crate::duration;
 
 pub use cluster::{Acl, AclTokens, AutoConfig, AutoEncrypt, Autopilot, Connect, Gossip};
 pub use machine::{Cache, Telemetry, UnixSockets};

@@ -4,7 +4,7 @@ use std::io::{Read as _, Write as _};
 use std::time::{Duration, Instant};
 
 use super::TEXT;
-use crate::web::settings::Network;
+use crate::cidr::Cidr;
 use crate::web::testing::{TestServer, read_reply, write_request};
 
 #[test]
@@ -202,7 +202,7 @@ fn answers_are_compressed_when_asked_for() {
 fn the_configuration_guards_and_decorates() {
     let server = TestServer::with(|web, _| {
         web.block_endpoints = vec!["/v1/kv/secret".into()];
-        web.allow_write_http_from = vec![Network::parse("10.0.0.0/8").unwrap()];
+        web.allow_write_http_from = vec!["10.0.0.0/8".parse::<Cidr>().unwrap()];
         web.response_headers = vec![("X-Conformance".into(), "yes".into())];
         web.translate_wan_addrs = true;
         web.always_pretty = true;

@@ -1,5 +1,6 @@
 //! Durations as Go writes them: `1m30s`, `1.5h`, `-5s`, `100ms`, `2µs`.
 //!
+//! Every room that reads or writes one uses this: configuration, HTTP bodies, the command line.
 //! Pure functions, with Go's rules and error texts (`time.ParseDuration`, `Duration.String`). They count
 //! in whole nanoseconds and know negative values; [`parse_unsigned`] is for where those make no sense.
 
