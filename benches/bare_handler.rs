@@ -28,7 +28,7 @@ use support::agents::{Client, Setup, fixture};
 use support::{Stream, closed_loop, measuring, median, setting};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const TARGET: &str = "/v1/kv/bench/key";
 /// As the benchmark against Consul has it.

@@ -20,7 +20,7 @@ use tribune::web::answers::{Answers, identity};
 use tribune::web::{Json, json_catalog};
 
 #[global_allocator]
-static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+static ALLOCATOR: tikv_jemallocator::Jemalloc = tikv_jemallocator::Jemalloc;
 
 const FILTER: &str = "\"v1\" in Service.Tags and Service.Meta.zone == \"a\"";
 

@@ -3,9 +3,10 @@
 #
 #   clang, libclang-dev   RocksDB's interface is generated from its headers
 #   g++                   RocksDB itself is C++
+#   make                  the allocator, jemalloc, is built with it
 #   ca-certificates       cargo fetches crates over HTTPS
 #   curl                  the examples in the README
-packages="ca-certificates clang curl g++ libclang-dev"
+packages="ca-certificates clang curl g++ libclang-dev make"
 
 if command -v dpkg-query >/dev/null 2>&1; then
     missing=""
@@ -26,7 +27,7 @@ if command -v dpkg-query >/dev/null 2>&1; then
         }
     fi
 elif ! command -v c++ >/dev/null 2>&1 || ! command -v clang >/dev/null 2>&1; then
-    echo "setup: this is no Debian: install a C++ compiler, clang and libclang's development files, then try again" >&2
+    echo "setup: this is no Debian: install a C++ compiler, make, clang and libclang's development files, then try again" >&2
     exit 1
 fi
 

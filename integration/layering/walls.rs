@@ -23,7 +23,7 @@ pub const OWNED: &[(&str, &[&str])] = &[
     ("raft_engine", &["raft/log_disk.rs"]),
     ("hickory_server", &["dns/"]),
     ("clap", &["cli/", "settings/", "main.rs"]),
-    ("mimalloc", &["main.rs"]),
+    ("tikv_jemallocator", &["main.rs"]),
     ("ureq", &["cli/"]),
 ];
 
