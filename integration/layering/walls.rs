@@ -136,7 +136,7 @@ pub const ROOMS: &[Room] = &[
     },
     Room { name: "dns", core: false, rooms: &["endpoints", "state"], crates: &["tokio", "futures"] },
     Room { name: "settings", core: false, rooms: &[], crates: &["*"] },
-    Room { name: "cli", core: false, rooms: &["settings", "agent"], crates: &["*"] },
+    Room { name: "cli", core: false, rooms: &["settings"], crates: &["*"] },
     Room {
         name: "actors",
         core: false,

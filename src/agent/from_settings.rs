@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::options::AgentOptions;
+use crate::endpoints::EndpointSettings;
 use crate::endpoints::agent::AgentPorts;
 use crate::settings::Listener;
 use crate::settings::Settings;
@@ -22,8 +23,6 @@ impl AgentOptions {
             dev: settings.dev_mode,
             data_dir: settings.data_dir.clone(),
             node_id: settings.node_id.clone(),
-            node_name: settings.node_name.clone(),
-            datacenter: settings.datacenter.clone(),
             server: settings.server,
             bootstrap: settings.bootstrap || settings.dev_mode || settings.bootstrap_expect == 1,
             advertise_lan: network.advertise_lan.to_string(),
@@ -40,12 +39,17 @@ impl AgentOptions {
             client_addresses: network.client.iter().map(ToString::to_string).collect(),
             node_meta: settings.node_meta.clone(),
             web: web(settings)?,
-            kv_max_value_size: size(settings.limits.kv_max_value_size),
-            txn_max_req_len: size(settings.limits.txn_max_req_len),
-            session_ttl_min: settings.session_ttl_min,
-            default_query_time: settings.default_query_time,
-            max_query_time: settings.max_query_time,
-            disable_coordinates: settings.coordinates.disabled,
+            endpoints: EndpointSettings {
+                datacenter: settings.datacenter.clone(),
+                node_name: settings.node_name.clone(),
+                node_id: String::new(),
+                kv_max_value_size: size(settings.limits.kv_max_value_size),
+                txn_max_req_len: size(settings.limits.txn_max_req_len),
+                session_ttl_min: settings.session_ttl_min,
+                default_query_time: settings.default_query_time,
+                max_query_time: settings.max_query_time,
+                disable_coordinates: settings.coordinates.disabled,
+            },
             rpc_hold_timeout: settings.performance.rpc_hold_timeout,
             raft_multiplier: u32::try_from(settings.performance.raft_multiplier).unwrap_or(1).clamp(1, 10),
             raft_snapshot_threshold: settings.raft.snapshot_threshold,

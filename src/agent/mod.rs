@@ -243,7 +243,7 @@ fn start(options: &AgentOptions) -> Result<Running, StartError> {
         proposer,
         leader,
         sessions: Arc::new(SessionClocks(late_sessions)) as Arc<dyn SessionTimers>,
-        settings: Arc::new(endpoint_settings(options, &facts)),
+        settings: Arc::new(EndpointSettings { node_id: facts.node_id.clone(), ..options.endpoints.clone() }),
     };
     let (requests, waiting) = mpsc::unbounded_channel();
     let agent = Agent {
@@ -348,8 +348,8 @@ fn start_local_state(
 
 fn facts(options: &AgentOptions, node_id: String) -> AgentFacts {
     AgentFacts {
-        datacenter: options.datacenter.clone(),
-        node_name: options.node_name.clone(),
+        datacenter: options.endpoints.datacenter.clone(),
+        node_name: options.endpoints.node_name.clone(),
         node_id,
         server: options.server,
         bootstrap: options.bootstrap && !options.dev,
@@ -362,20 +362,6 @@ fn facts(options: &AgentOptions, node_id: String) -> AgentFacts {
         prometheus_retention: options.prometheus_retention,
         debug_config: options.debug_config.clone(),
         ..AgentFacts::default()
-    }
-}
-
-fn endpoint_settings(options: &AgentOptions, facts: &AgentFacts) -> EndpointSettings {
-    EndpointSettings {
-        datacenter: facts.datacenter.clone(),
-        node_name: facts.node_name.clone(),
-        node_id: facts.node_id.clone(),
-        kv_max_value_size: options.kv_max_value_size,
-        txn_max_req_len: options.txn_max_req_len,
-        session_ttl_min: options.session_ttl_min,
-        default_query_time: options.default_query_time,
-        max_query_time: options.max_query_time,
-        disable_coordinates: options.disable_coordinates,
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::endpoints::EndpointSettings;
 use crate::endpoints::agent::AgentPorts;
 use crate::state::record::StringMap;
 use crate::web::WebSettings;
@@ -20,10 +21,6 @@ pub struct AgentOptions {
     pub data_dir: Option<PathBuf>,
     /// Configured node UUID.
     pub node_id: Option<String>,
-    /// Node name.
-    pub node_name: String,
-    /// Own datacenter.
-    pub datacenter: String,
     /// It is a server.
     pub server: bool,
     /// `-bootstrap`, or a server that expects nobody else.
@@ -40,18 +37,8 @@ pub struct AgentOptions {
     pub node_meta: StringMap,
     /// The HTTP API.
     pub web: WebSettings,
-    /// Largest value of a key in bytes.
-    pub kv_max_value_size: usize,
-    /// Largest body of a transaction in bytes.
-    pub txn_max_req_len: usize,
-    /// Smallest session TTL.
-    pub session_ttl_min: Duration,
-    /// Default wait of blocking queries.
-    pub default_query_time: Duration,
-    /// Longest wait of blocking queries.
-    pub max_query_time: Duration,
-    /// Coordinates are switched off.
-    pub disable_coordinates: bool,
+    /// What the endpoints need; the node's id is filled in once it is known.
+    pub endpoints: EndpointSettings,
     /// How long a request waits for a leader.
     pub rpc_hold_timeout: Duration,
     /// `performance.raft_multiplier`.
