@@ -23,6 +23,7 @@ use futures::future::{Either, select};
 use parking_lot::Mutex;
 use tokio::sync::Notify;
 use tokio::time::{Instant, sleep, timeout};
+use tracing::info;
 
 use super::supervision::AliveToken;
 use crate::endpoints::agent::{AgentFacts, LocalAgent, LocalSnapshot};
@@ -30,7 +31,7 @@ use crate::endpoints::{EndpointError, LeaderRead, Proposer};
 use crate::state::record::{Check, Service, StringMap};
 use crate::state::view::fold;
 use crate::state::{StateReader, Topic};
-use entries::{Entries, SERF_HEALTH};
+use entries::{Entries, SERF_HEALTH, Settles};
 
 /// Everything is compared anew after this long, and up to half as much more, so that the agents of
 /// a cluster spread out.
@@ -197,9 +198,20 @@ async fn round(links: &LocalStateLinks, full: bool) -> Result<(), EndpointError>
     for step in steps {
         links.proposer.propose(step.command).await?;
         links.local.entries.lock().settle(&step.settles);
-        tracing::debug!(settled = ?step.settles, "catalog brought up to date");
+        tell(&step.settles);
     }
     Ok(())
+}
+
+/// Says what was sent, in the words that people's tools look for.
+fn tell(settled: &Settles) {
+    match settled {
+        Settles::Node => info!(target: "agent", "Synced node info"),
+        Settles::Service(service) => info!(target: "agent", service = %service.id, "Synced service"),
+        Settles::Check(check) => info!(target: "agent", check = %check.check_id, "Synced check"),
+        Settles::GoneService(id) => info!(target: "agent", service = %id, "Deregistered service"),
+        Settles::GoneCheck(id) => info!(target: "agent", check = %id, "Deregistered check"),
+    }
 }
 
 /// Waits until the leader has registered this node, but not for ever: it may know it from before.

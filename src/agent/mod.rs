@@ -455,11 +455,11 @@ impl Running {
                 },
             }
         };
-        let code = match reason {
-            Reason::Leave => ExitCode::SUCCESS,
+        let code: u8 = match reason {
+            Reason::Leave => 0,
             Reason::Stop => {
                 info!(target: "agent", "Graceful shutdown disabled. Exiting");
-                ExitCode::FAILURE
+                1
             }
         };
         let mut signals = self.signals;
@@ -468,8 +468,8 @@ impl Running {
         tokio::select! {
             stopped = tokio::time::timeout(STOP_LIMIT, stopping) => match stopped {
                 Ok(true) => {
-                    info!(target: "agent", code = ?code, "Exit code");
-                    code
+                    info!(target: "agent", code, "Exit code");
+                    ExitCode::from(code)
                 }
                 Ok(false) => ExitCode::FAILURE,
                 Err(_) => {
