@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
 use tracing::{info, warn};
 
+use super::local_state::entries::{CONSUL_SERVICE, SERF_HEALTH};
 use super::session_manager::LeadershipChanged;
 use super::supervision::AliveToken;
 use crate::endpoints::{EndpointError, Proposer};
@@ -26,11 +27,6 @@ const RETRY: Duration = Duration::from_millis(200);
 const TOMBSTONE_TTL: Duration = Duration::from_secs(15 * 60);
 /// How exactly tombstone ages are known.
 const TOMBSTONE_GRANULARITY: Duration = Duration::from_secs(30);
-
-/// Check of every member, kept by gossip.
-pub const SERF_HEALTH: &str = "serfHealth";
-/// Service of every server.
-pub const CONSUL_SERVICE: &str = "consul";
 
 /// A living member of the LAN pool, as the catalog needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -60,8 +60,6 @@ pub const COMPATIBLE_VERSION: &str = "1.8.7";
 /// Length of a raft tick of a durable agent, per unit of `raft_multiplier`. An election takes 10 to
 /// 20 of them.
 const TICK: Duration = Duration::from_millis(20);
-/// Applied entries after which the state is made durable and the log may be cut.
-const CUT_AFTER: u64 = 16_384;
 /// Longest time going down may take.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
@@ -166,7 +164,7 @@ fn start_server(
     // the way out would count as their unexpected death, and hide it.
     let kv_store = ManuallyDrop::new(KvStore::start(
         machine,
-        options.raft_snapshot_threshold.min(CUT_AFTER),
+        options.raft_snapshot_threshold,
         sessions.sender(),
         Arc::clone(&fail_stop),
     ));
