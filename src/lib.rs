@@ -4,6 +4,7 @@ pub mod actors;
 pub mod agent;
 pub mod cidr;
 pub mod cli;
+pub mod definition;
 pub mod duration;
 pub mod endpoints;
 pub mod raft;

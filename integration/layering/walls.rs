@@ -60,11 +60,12 @@ pub const NEVER_IN_CORES: &[(&str, &str)] = &[
 ];
 
 /// Rooms of pure functions that every other room may name, and that name none.
-pub const COMMON: &[&str] = &["cidr", "duration"];
+pub const COMMON: &[&str] = &["cidr", "definition", "duration"];
 
 /// All rooms.
 pub const ROOMS: &[Room] = &[
     Room { name: "cidr", core: true, rooms: &[], crates: &[] },
+    Room { name: "definition", core: true, rooms: &[], crates: &["serde_json"] },
     Room { name: "duration", core: true, rooms: &[], crates: &[] },
     Room { name: "gossip", core: true, rooms: &[], crates: &["rmp_serde", "rand", "rand_chacha"] },
     Room {

@@ -19,14 +19,16 @@ use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, WrapFuture};
 use arc_swap::ArcSwap;
-use futures::future::{Either, select};
+use futures::future::{BoxFuture, Either, select};
 use parking_lot::Mutex;
-use tokio::sync::Notify;
+use tokio::sync::{Notify, watch};
 use tokio::time::{Instant, sleep, timeout};
 use tracing::info;
 
 use super::supervision::AliveToken;
-use crate::endpoints::agent::{AgentFacts, LocalAgent, LocalSnapshot};
+use crate::definition::Status;
+use crate::endpoints::agent::registration::{CheckRegistration, Registration, Source};
+use crate::endpoints::agent::{AgentFacts, LocalAgent, LocalRegistry, LocalSnapshot};
 use crate::endpoints::{EndpointError, LeaderRead, Proposer};
 use crate::state::record::{Check, Service, StringMap};
 use crate::state::view::fold;
@@ -50,6 +52,7 @@ pub struct LocalState {
     published: ArcSwap<LocalSnapshot>,
     wake: Notify,
     full: AtomicBool,
+    changes: watch::Sender<u64>,
 }
 
 impl LocalState {
@@ -60,6 +63,7 @@ impl LocalState {
             published: ArcSwap::default(),
             wake: Notify::new(),
             full: AtomicBool::new(true),
+            changes: watch::Sender::new(0),
         }
     }
 
@@ -69,6 +73,7 @@ impl LocalState {
         let result = change(&mut entries);
         self.published.store(Arc::new(entries.snapshot()));
         drop(entries);
+        self.changes.send_modify(|count| *count += 1);
         self.wake.notify_one();
         result
     }
@@ -117,6 +122,37 @@ impl LocalAgent for LocalState {
     fn set_service_maintenance(&self, service_id: &str, reason: Option<String>) -> bool {
         self.change(|entries| entries.set_service_maintenance(service_id, reason))
     }
+}
+
+impl LocalRegistry for LocalState {
+    fn changes(&self) -> watch::Receiver<u64> {
+        self.changes.subscribe()
+    }
+
+    fn register_service(&self, _: Registration, _: Source) -> BoxFuture<'_, Result<(), EndpointError>> {
+        not_built("registering services with the agent")
+    }
+
+    fn deregister_service(&self, _: &str) -> BoxFuture<'_, Result<(), EndpointError>> {
+        not_built("registering services with the agent")
+    }
+
+    fn register_check(&self, _: CheckRegistration, _: Source) -> BoxFuture<'_, Result<(), EndpointError>> {
+        not_built("registering checks with the agent")
+    }
+
+    fn deregister_check(&self, _: &str) -> BoxFuture<'_, Result<(), EndpointError>> {
+        not_built("registering checks with the agent")
+    }
+
+    fn update_ttl(&self, _: &str, _: Status, _: String) -> Result<(), EndpointError> {
+        Err(EndpointError::NotImplemented("TTL checks".to_owned()))
+    }
+}
+
+fn not_built<T: Send + 'static>(what: &str) -> BoxFuture<'static, Result<T, EndpointError>> {
+    let error = EndpointError::NotImplemented(format!("{what}: not built into this version yet"));
+    Box::pin(async move { Err(error) })
 }
 
 /// What the actor works with.

@@ -37,7 +37,7 @@ use crate::actors::mailbox::Sender;
 use crate::actors::raft_node::{NoPeers, RaftNode, RaftOptions};
 use crate::actors::session_manager::{LeadershipChanged, SessionManager};
 use crate::actors::supervision::{ExitProcess, FailStop, RestartPolicy, supervise};
-use crate::endpoints::agent::{Agent, AgentFacts, LocalAgent, LoneMember, with_segment};
+use crate::endpoints::agent::{Agent, AgentFacts, LocalAgent, LocalRegistry, LoneMember, with_segment};
 use crate::endpoints::event::{EventBus, Events, LoneBus};
 use crate::endpoints::operator::Operator;
 use crate::endpoints::{
@@ -247,7 +247,7 @@ fn start(options: &AgentOptions) -> Result<Running, StartError> {
     let agent = Agent {
         facts: Arc::clone(&facts),
         members: Arc::new(LoneMember::new(&facts)),
-        local: Arc::clone(&local) as Arc<dyn LocalAgent>,
+        local: Arc::clone(&local) as Arc<dyn LocalRegistry>,
         control: Arc::new(Switches(requests)),
     };
     let events = Arc::new(Events::new(facts.node_name.clone(), Arc::clone(&local) as Arc<dyn LocalAgent>));

@@ -3,15 +3,20 @@
 //! The facts are given once by whoever builds the agent; members, local services and checks, and
 //! the switches (reload, leave) are behind traits that their owners implement.
 
+pub mod registration;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tokio::sync::watch;
 
 use super::operator::RaftStatus;
 use super::{EndpointError, Endpoints};
+use crate::definition::Status;
 use crate::state::record::{Check, Coordinate, Node, Service, StringMap};
+use registration::{CheckRegistration, Registration, Source};
 
 /// Ports of an agent; 0 for "not served".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -266,6 +271,50 @@ pub trait LocalAgent: Send + Sync {
     fn set_service_maintenance(&self, service_id: &str, reason: Option<String>) -> bool;
 }
 
+/// What can be registered with this agent, and taken back.
+pub trait LocalRegistry: LocalAgent {
+    /// Counts the changes of [`LocalAgent::local`]; wakes those who wait for the next.
+    fn changes(&self) -> watch::Receiver<u64>;
+
+    /// Adds or replaces services and their checks. Resolves once they are kept: what came over HTTP is then on disk.
+    ///
+    /// # Errors
+    /// [`EndpointError::Internal`] if they cannot be kept; nothing has changed then.
+    fn register_service(
+        &self,
+        registration: Registration,
+        source: Source,
+    ) -> BoxFuture<'_, Result<(), EndpointError>>;
+
+    /// Removes a service, its checks and its sidecar.
+    ///
+    /// # Errors
+    /// [`EndpointError::NotFound`] for an unknown service, [`EndpointError::Internal`] if it cannot be removed from disk.
+    fn deregister_service(&self, service_id: &str) -> BoxFuture<'_, Result<(), EndpointError>>;
+
+    /// Adds or replaces a check.
+    ///
+    /// # Errors
+    /// As for services.
+    fn register_check(
+        &self,
+        registration: CheckRegistration,
+        source: Source,
+    ) -> BoxFuture<'_, Result<(), EndpointError>>;
+
+    /// Removes a check.
+    ///
+    /// # Errors
+    /// As for services.
+    fn deregister_check(&self, check_id: &str) -> BoxFuture<'_, Result<(), EndpointError>>;
+
+    /// News from whoever a TTL check belongs to.
+    ///
+    /// # Errors
+    /// [`EndpointError::Internal`] with Consul's text if there is no such TTL check.
+    fn update_ttl(&self, check_id: &str, status: Status, output: String) -> Result<(), EndpointError>;
+}
+
 /// The switches of the agent as a whole.
 pub trait AgentControl: Send + Sync {
     /// Reads the configuration again and applies what may change while running.
@@ -289,7 +338,7 @@ pub struct Agent {
     /// Whom it knows.
     pub members: Arc<dyn Members>,
     /// What lives on it.
-    pub local: Arc<dyn LocalAgent>,
+    pub local: Arc<dyn LocalRegistry>,
     /// Its switches.
     pub control: Arc<dyn AgentControl>,
 }

@@ -1,10 +1,10 @@
 //! Rules for the services, checks and watches of the files. Consul finds some of these only when it
 //! registers them at start; here they stop the load, with their place.
 
-use super::definition::{CheckDefinition, ServiceDefinition};
 use super::file::File;
 use super::resolve::{Findings, check_metadata};
 use super::resolved::CheckRules;
+use crate::definition::{CheckDefinition, ServiceDefinition};
 
 /// Kinds of configuration entries; what they hold is checked when they are written.
 const ENTRY_KINDS: &[&str] = &[

@@ -5,13 +5,13 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::definition::{CheckDefinition, ServiceDefinition, WatchDefinition};
 use super::groups::{
     Acl, AutoConfig, AutoEncrypt, Autopilot, Cache, Connect, DnsConfig, Gossip, Http, Limits, Performance,
     Ports, Telemetry, UnixSockets, go_duration, optional_duration,
 };
-use super::secret::Secret;
 use crate::cidr::Cidr;
+use crate::definition::Secret;
+use crate::definition::{CheckDefinition, ServiceDefinition, WatchDefinition};
 
 /// What the sources say together. Keys whose absence matters are optional; what the others default to is
 /// in `Default` and documented at [`super::resolved::Settings`].

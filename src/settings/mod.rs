@@ -20,7 +20,6 @@
 
 mod addresses;
 mod check;
-pub mod definition;
 mod definitions;
 mod error;
 mod file;
@@ -39,7 +38,6 @@ mod resolve;
 mod resolved;
 mod rules;
 mod schema;
-mod secret;
 mod sockaddr;
 mod tls;
 pub mod tree;
@@ -47,6 +45,7 @@ pub mod tree;
 #[cfg(test)]
 mod tests;
 
+pub use crate::definition::Secret;
 pub use error::{Fault, Origin, Problem, SettingsError, Warning};
 pub use flags::{Flags, FlagsError};
 pub use load::{Loaded, validate};
@@ -56,4 +55,3 @@ pub use resolved::{
     CheckRules, Coordinates, Encryption, Join, Log, LogLevel, Network, Raft, Settings, Tls, TlsEnd,
     TlsVersion, Ui,
 };
-pub use secret::Secret;

@@ -13,9 +13,9 @@ use super::file::File;
 use super::interfaces::Network as Interfaces;
 use super::layer::Merged;
 use super::resolved::{CheckRules, Coordinates, Encryption, Join, Log, LogLevel, Raft, Settings, Ui};
-use super::secret::Secret;
 use super::sockaddr;
 use super::{definitions, names, rules};
+use crate::definition::Secret;
 
 /// Collects what is found while settings are put together.
 pub(crate) struct Findings<'a> {

@@ -5,14 +5,14 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::definition::{CheckDefinition, ServiceDefinition, WatchDefinition};
 use super::groups::{
     Acl, AutoConfig, AutoEncrypt, Autopilot, Cache, Connect, DnsConfig, Gossip, Http, Limits, Performance,
     Ports, Telemetry, UnixSockets,
 };
 use super::net::Listener;
-use super::secret::Secret;
 use crate::cidr::Cidr;
+use crate::definition::Secret;
+use crate::definition::{CheckDefinition, ServiceDefinition, WatchDefinition};
 
 /// Everything an agent is told before it starts. Each field names its key and Consul's default.
 #[derive(Debug, Clone, PartialEq)]

@@ -10,6 +10,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
+pub use crate::definition::Status;
+
 /// A string map as Consul uses it for metadata.
 pub type StringMap = BTreeMap<String, String>;
 
@@ -216,28 +218,6 @@ pub struct Service {
     /// Raft indexes.
     #[serde(skip_serializing_if = "is_default")]
     pub indexes: Indexes,
-}
-
-/// Health of a check, in Consul's words.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
-pub enum Status {
-    /// `passing`
-    Passing,
-    /// `warning`
-    Warning,
-    /// `critical`
-    Critical,
-}
-
-impl Status {
-    /// The word on the wire.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Passing => "passing",
-            Self::Warning => "warning",
-            Self::Critical => "critical",
-        }
-    }
 }
 
 /// What a check does; durations are nanoseconds, 0 meaning "not set".

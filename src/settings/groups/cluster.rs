@@ -4,8 +4,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::super::secret::Secret;
 use super::go_duration;
+use crate::definition::Secret;
 
 /// `gossip_lan` and `gossip_wan`. The defaults are those of the LAN; the loader lays the WAN's below
 /// the files.

@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use serde::Deserialize;
 
-use super::super::secret::Secret;
 use super::go_duration;
+use crate::definition::Secret;
 
 /// `telemetry`.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]

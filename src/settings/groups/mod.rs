@@ -12,14 +12,9 @@ use serde::{Deserialize, Deserializer};
 use crate::cidr::Cidr;
 use crate::duration;
 
+pub(crate) use crate::definition::go_duration;
 pub use cluster::{Acl, AclTokens, AutoConfig, AutoEncrypt, Autopilot, Connect, Gossip};
 pub use machine::{Cache, Telemetry, UnixSockets};
-
-/// Reads a Go duration.
-pub(crate) fn go_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
-    let text = String::deserialize(deserializer)?;
-    duration::parse_unsigned(&text).map_err(serde::de::Error::custom)
-}
 
 /// Reads a Go duration for a key that may be absent.
 pub(crate) fn optional_duration<'de, D: Deserializer<'de>>(

@@ -1,14 +1,53 @@
-//! Services, checks and watches as files define them. What an id or a name defaults to, and whether a
-//! definition can be registered, is the business of the agent's registration, which they share with the
-//! HTTP API; here are only the rules that need no state.
+//! Services, checks and watches as their owners define them, in files or over HTTP, and the words they
+//! share: a check's [`Status`], a [`Secret`].
+//!
+//! Plain data that every room may name and that names none but `duration`; only rules that need no state live here.
+//! What an id or a name defaults to, and whether a definition can be registered, is the business of
+//! the agent's registration (`endpoints::agent`).
+
+mod secret;
 
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::Deserialize;
+use serde::{Deserialize, Deserializer};
 
-use super::groups::go_duration;
-use super::secret::Secret;
+use crate::duration;
+
+pub use secret::Secret;
+
+/// Health of a check, in Consul's words. Ordered from best to worst.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub enum Status {
+    /// `passing`
+    Passing,
+    /// `warning`
+    Warning,
+    /// `critical`
+    Critical,
+}
+
+impl Status {
+    /// The word on the wire.
+    pub const fn as_str(self) -> &'static str {
+        match self {
+            Self::Passing => "passing",
+            Self::Warning => "warning",
+            Self::Critical => "critical",
+        }
+    }
+
+    /// The status a word stands for.
+    pub fn parse(word: &str) -> Option<Self> {
+        [Self::Passing, Self::Warning, Self::Critical].into_iter().find(|status| status.as_str() == word)
+    }
+}
+
+/// Reads a Go duration.
+pub(crate) fn go_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+    let text = String::deserialize(deserializer)?;
+    duration::parse_unsigned(&text).map_err(serde::de::Error::custom)
+}
 
 /// `services { … }`.
 #[derive(Debug, Clone, PartialEq, Default, Deserialize)]
@@ -202,6 +241,18 @@ pub struct CheckDefinition {
     pub grpc: String,
     /// gRPC over TLS.
     pub grpc_use_tls: bool,
+    /// Address of a UDP check (since Consul 1.12).
+    pub udp: String,
+    /// Address of an HTTP/2 ping check (since Consul 1.10).
+    pub h2ping: String,
+    /// HTTP/2 ping over TLS; true unless said otherwise, as Consul's.
+    pub h2ping_use_tls: Option<bool>,
+    /// Name of a systemd unit (since Consul 1.16).
+    pub os_service: String,
+    /// Name the server's certificate must carry, instead of the address's.
+    pub tls_server_name: String,
+    /// Answers of an HTTP check that point elsewhere are taken as they are, not followed (since Consul 1.17).
+    pub disable_redirects: bool,
     /// Do not verify the certificate.
     pub tls_skip_verify: bool,
     /// Node of an alias check.
@@ -218,6 +269,8 @@ pub struct CheckDefinition {
     pub output_max_size: i64,
     /// Runs that must pass in a row before the check does.
     pub success_before_passing: u32,
+    /// Runs that must fail in a row before the check warns; `failures_before_critical` if 0 (since Consul 1.12).
+    pub failures_before_warning: u32,
     /// Runs that must fail in a row before the check does.
     pub failures_before_critical: u32,
     /// Deregister the service once critical for so long; 0 for never.
@@ -242,7 +295,10 @@ impl CheckDefinition {
             || self.is_script()
             || !self.http.is_empty()
             || !self.tcp.is_empty()
-            || !self.grpc.is_empty();
+            || !self.grpc.is_empty()
+            || !self.udp.is_empty()
+            || !self.h2ping.is_empty()
+            || !self.os_service.is_empty();
         let has_interval = !self.interval.is_zero();
         let has_ttl = !self.ttl.is_zero();
         match () {
@@ -298,7 +354,7 @@ pub struct WatchDefinition {
     pub name: String,
 }
 
-fn one_or_more<'de, D: serde::Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
+fn one_or_more<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Vec<String>, D::Error> {
     #[derive(Deserialize)]
     #[serde(untagged)]
     enum OneOrMore {
