@@ -12,6 +12,7 @@
 
 pub mod command;
 pub mod data_dir;
+mod footprint;
 mod from_settings;
 mod links;
 pub mod options;
@@ -104,6 +105,7 @@ pub fn run(options: AgentOptions, reload: Reload) -> ExitCode {
         let outcome = match start(&options) {
             Ok(running) => {
                 info!(target: "agent", "Consul agent running!");
+                actix_rt::spawn(footprint::trim_once_settled());
                 running.run(reload).await
             }
             Err(failure) => {

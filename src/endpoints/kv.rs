@@ -65,8 +65,8 @@ pub struct List<G> {
 impl<G> List<G> {
     /// Visits the rows and tells the index and how many there were.
     ///
-    /// The order matters: the view is older than the tombstones read, and those are older than the
-    /// entries. So the index never covers a delete that the entries do not show.
+    /// The order matters: the view is older than the entries, and those are older than the tombstones.
+    /// So the index is never that of a delete the entries may not show: it stops at the view's.
     fn scan(
         &self,
         endpoints: &Endpoints,
@@ -74,8 +74,7 @@ impl<G> List<G> {
         mut visit: impl FnMut(&[u8], KvRow<'_>),
     ) -> Result<(u64, usize), EndpointError> {
         let state = &endpoints.state;
-        let mut highest =
-            if self.prefix.is_empty() { view.kv_index() } else { state.tombstone_index(&self.prefix)? };
+        let mut highest = if self.prefix.is_empty() { view.kv_index() } else { 0 };
         let mut count = 0;
         state.kv_scan(&self.prefix, |key, row| {
             highest = highest.max(row.indexes.modify_index);
@@ -83,6 +82,10 @@ impl<G> List<G> {
             visit(key, row);
             ControlFlow::Continue(())
         })?;
+        // Mostly nothing was deleted since, anywhere, and the tombstones need not be searched.
+        if !self.prefix.is_empty() && state.view().indexes.tombstones > highest {
+            highest = highest.max(state.tombstone_index(&self.prefix)?.min(view.index));
+        }
         Ok((if highest == 0 { view.kv_index() } else { highest }, count))
     }
 }
