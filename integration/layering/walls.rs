@@ -128,6 +128,7 @@ pub const ROOMS: &[Room] = &[
             "tokio",
             "flate2",
             "base64",
+            "base64_simd",
             "parking_lot",
             "arc_swap",
             "socket2",

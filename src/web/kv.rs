@@ -105,7 +105,7 @@ struct Entries(Json);
 
 impl Entries {
     fn new(pretty: bool) -> Self {
-        let mut json = Json::with_capacity(pretty, 4096);
+        let mut json = Json::with_capacity(pretty, 16 << 10);
         json.begin_array();
         Self(json)
     }
