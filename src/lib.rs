@@ -5,6 +5,7 @@ pub mod agent;
 pub mod cidr;
 pub mod cli;
 pub mod definition;
+pub mod dns;
 pub mod duration;
 pub mod endpoints;
 pub mod raft;
