@@ -6,6 +6,7 @@ use std::process::ExitCode;
 
 use tracing::{info, warn};
 
+use super::dns::DnsLive;
 use super::options::{AgentOptions, LiveSettings};
 use crate::settings::flags::{self, Flags, FlagsError};
 use crate::settings::goflags::GoFlagError;
@@ -44,6 +45,8 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
         Box::new(move || {
             let Loaded { settings, warnings } =
                 Settings::load(&flags).map_err(|error| format!("Failed to reload: {error}"))?;
+            let dns =
+                DnsLive::from_settings(&settings).map_err(|error| format!("Failed to reload: {error}"))?;
             for warning in &warnings {
                 warn!(target: "agent", "{warning}");
             }
@@ -56,6 +59,9 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
                     Effect::Live if change.key == "node_meta" => {
                         info!(target: "agent", "node metadata changed");
                     }
+                    Effect::Live if matches!(change.key, "dns_config" | "recursors") => {
+                        info!(target: "agent", key = change.key, "DNS settings changed");
+                    }
                     // Nothing else that may change live is built yet; say so instead of pretending.
                     Effect::Live => {
                         warn!(target: "agent", key = change.key, "this setting cannot be reloaded yet, restart the agent");
@@ -65,7 +71,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
                     }
                 }
             }
-            let live = LiveSettings { node_meta: settings.node_meta.clone() };
+            let live = LiveSettings { dns, node_meta: settings.node_meta.clone() };
             current = settings;
             Ok(live)
         }),

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::dns::DnsOptions;
 use super::options::AgentOptions;
 use crate::endpoints::EndpointSettings;
 use crate::endpoints::agent::AgentPorts;
@@ -39,6 +40,7 @@ impl AgentOptions {
             client_addresses: network.client.iter().map(ToString::to_string).collect(),
             node_meta: settings.node_meta.clone(),
             web: web(settings)?,
+            dns: DnsOptions::from_settings(settings)?,
             endpoints: EndpointSettings {
                 datacenter: settings.datacenter.clone(),
                 node_name: settings.node_name.clone(),

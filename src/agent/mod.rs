@@ -2,7 +2,7 @@
 //!
 //! ```text
 //! data directory -> store -> state machine -> KvStoreActor -> RaftNodeActor
-//!                -> SessionManager, Leader, LocalState (supervised) -> HTTP
+//!                -> SessionManager, Leader, LocalState, DnsResponder (supervised) -> HTTP
 //! ```
 //!
 //! The only place besides `actors/` that knows addresses. It owns the signals: SIGHUP reloads,
@@ -12,6 +12,7 @@
 
 pub mod command;
 pub mod data_dir;
+pub mod dns;
 mod footprint;
 mod from_settings;
 mod links;
@@ -48,9 +49,11 @@ use crate::raft::{DriverConfig, LogDisk, Membership, MemoryLog, ServerRecord};
 use crate::state::store::{MemoryStore, WriteStore};
 use crate::state::store_disk::DiskStore;
 use crate::state::{StateError, StateMachine};
+use crate::web::dns_query::DnsHandle;
 use crate::web::event::EventHandles;
 use crate::web::{self, WebHandles};
 use data_dir::DataDir;
+use dns::RunningDns;
 use links::{Alone, LateBound, NoRestore, Request, SessionClocks, Switches};
 use options::{AgentOptions, LiveSettings};
 use proposer::LogProposer;
@@ -82,6 +85,12 @@ pub enum StartError {
     /// The HTTP API.
     #[error("{0}")]
     Web(#[from] web::server::StartError),
+    /// DNS.
+    #[error("{0}")]
+    Dns(#[from] crate::dns::listen::ListenError),
+    /// The certificates of DNS over TLS.
+    #[error("ports.dns_tls: {0}")]
+    DnsTls(#[from] crate::dns::listen::tls::TlsError),
     /// Signals cannot be received, or the pid file cannot be written.
     #[error("{doing}: {source}")]
     System {
@@ -133,6 +142,7 @@ struct Server {
 struct Running {
     server: Server,
     web: web::WebStopper,
+    dns: RunningDns,
     local: Arc<LocalState>,
     signals: Signals,
     requests: mpsc::UnboundedReceiver<Request>,
@@ -238,6 +248,7 @@ fn start(options: &AgentOptions) -> Result<Running, StartError> {
     let local = Arc::new(LocalState::new(&facts));
     start_local_state(&local, &state, &proposer, &leader);
 
+    let dns = RunningDns::start(&options.dns, state.clone(), Arc::clone(&leader))?;
     let endpoints = Endpoints {
         state,
         proposer,
@@ -258,6 +269,7 @@ fn start(options: &AgentOptions) -> Result<Running, StartError> {
     let handles = WebHandles::new(endpoints)
         .with(Arc::new(agent))
         .with(Arc::new(EventHandles { events, bus }))
+        .with(Arc::new(DnsHandle(dns.over_https())))
         .with(Arc::new(operator));
     let started = web::start(options.web.clone(), handles, web::routes())?;
     for address in &started.addresses {
@@ -267,6 +279,7 @@ fn start(options: &AgentOptions) -> Result<Running, StartError> {
     Ok(Running {
         server: ManuallyDrop::into_inner(server),
         web: started.stopper,
+        dns,
         local,
         signals,
         requests: waiting,
@@ -421,6 +434,7 @@ impl Running {
         match read() {
             Ok(live) => {
                 self.local.set_meta(with_segment(live.node_meta));
+                self.dns.reload(live.dns);
                 info!(target: "agent", "configuration reloaded");
                 Ok(())
             }
@@ -464,7 +478,7 @@ impl Running {
         };
         let mut signals = self.signals;
         let again = async { while signals.next().await == Caught::Hangup {} };
-        let stopping = stop(self.web, self.server);
+        let stopping = stop(self.web, self.dns, self.server);
         tokio::select! {
             stopped = tokio::time::timeout(STOP_LIMIT, stopping) => match stopped {
                 Ok(true) => {
@@ -486,8 +500,9 @@ impl Running {
 }
 
 /// Takes everything down; true if it ended well.
-async fn stop(web: web::WebStopper, server: Server) -> bool {
+async fn stop(web: web::WebStopper, dns: RunningDns, server: Server) -> bool {
     web.stop().await;
+    dns.stop().await;
     let mut well = true;
     if let Err(failure) = server.raft.stop().await {
         error!(target: "agent.server.raft", error = %failure, "raft did not end well");

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::dns::{DnsLive, DnsOptions};
 use crate::endpoints::EndpointSettings;
 use crate::endpoints::agent::AgentPorts;
 use crate::state::record::StringMap;
@@ -37,6 +38,8 @@ pub struct AgentOptions {
     pub node_meta: StringMap,
     /// The HTTP API.
     pub web: WebSettings,
+    /// DNS.
+    pub dns: DnsOptions,
     /// What the endpoints need; the node's id is filled in once it is known.
     pub endpoints: EndpointSettings,
     /// How long a request waits for a leader.
@@ -62,6 +65,8 @@ pub struct AgentOptions {
 /// What a reload changes in a running agent.
 #[derive(Debug, Clone, Default)]
 pub struct LiveSettings {
+    /// DNS.
+    pub dns: DnsLive,
     /// Metadata of the node.
     pub node_meta: StringMap,
 }

@@ -7,6 +7,9 @@
 //!
 //! May not enter: settings files, actors, the web. Sockets live in the listeners and the recursor only.
 
+pub mod foreign;
+pub mod listen;
+pub mod recursor;
 pub mod settings;
 
 use std::sync::Arc;

@@ -10,6 +10,7 @@ pub mod blocking;
 pub mod catalog;
 pub mod coordinate;
 pub mod decode;
+pub mod dns_query;
 pub mod event;
 pub mod filter;
 pub mod health;

@@ -33,7 +33,8 @@ pub(crate) fn resolve(file: &File, found: &mut Findings<'_>) -> Option<Network> 
         addresses.into_iter().filter_map(with_port).collect::<Vec<_>>()
     };
     let ports = &file.ports;
-    let dns = listeners("addresses.dns", file.addresses.dns.as_ref(), ports.dns, found);
+    let dns_port = ports.dns.or(ports.dns_tls);
+    let dns = listeners("addresses.dns", file.addresses.dns.as_ref(), dns_port, found);
     let http = listeners("addresses.http", file.addresses.http.as_ref(), ports.http, found);
     let https = listeners("addresses.https", file.addresses.https.as_ref(), ports.https, found);
     let grpc = listeners("addresses.grpc", file.addresses.grpc.as_ref(), ports.grpc, found);
@@ -96,13 +97,8 @@ pub(crate) fn resolve(file: &File, found: &mut Findings<'_>) -> Option<Network> 
                 Address::Unix(_) => None,
             })
             .collect(),
-        dns: dns
-            .into_iter()
-            .filter_map(|listener| match listener {
-                Listener::Ip(address) => Some(address),
-                Listener::Unix(_) => None,
-            })
-            .collect(),
+        dns: on_port(&dns, ports.dns),
+        dns_tls: on_port(&dns, ports.dns_tls),
         http,
         https,
         grpc,
@@ -110,6 +106,16 @@ pub(crate) fn resolve(file: &File, found: &mut Findings<'_>) -> Option<Network> 
     };
     find_conflicts(&network, found);
     Some(network)
+}
+
+/// The IP addresses among these with another port; none when that is off.
+fn on_port(listeners: &[Listener], port: Option<u16>) -> Vec<SocketAddr> {
+    let Some(port) = port else { return Vec::new() };
+    let moved = |listener: &Listener| match listener {
+        Listener::Ip(address) => Some(SocketAddr::new(address.ip(), port)),
+        Listener::Unix(_) => None,
+    };
+    listeners.iter().filter_map(moved).collect()
 }
 
 fn bind_address(given: &str, found: &mut Findings<'_>) -> Option<IpAddr> {
@@ -233,6 +239,9 @@ fn find_conflicts(network: &Network, found: &mut Findings<'_>) {
     };
     for address in &network.dns {
         claim("DNS", "ports.dns", address.to_string());
+    }
+    for address in &network.dns_tls {
+        claim("DNS over TLS", "ports.dns_tls", address.to_string());
     }
     for (name, key, listeners) in [
         ("HTTP", "ports.http", &network.http),

@@ -176,6 +176,8 @@ pub struct Network {
     pub client: Vec<IpAddr>,
     /// `addresses.dns`; empty when off.
     pub dns: Vec<SocketAddr>,
+    /// Addresses of DNS over TLS: those of DNS with `ports.dns_tls`; empty when off.
+    pub dns_tls: Vec<SocketAddr>,
     /// `addresses.http`; empty when off.
     pub http: Vec<Listener>,
     /// `addresses.https`; empty when off.

@@ -48,6 +48,7 @@ pub mod answers;
 pub mod blocking;
 pub mod catalog;
 pub mod coordinate;
+pub mod dns_query;
 pub mod error;
 pub mod event;
 pub mod gzip;
@@ -91,6 +92,7 @@ pub fn routes() -> Vec<Route> {
         agent::routes(),
         catalog::routes(),
         coordinate::routes(),
+        dns_query::routes(),
         event::routes(),
         health::routes(),
         kv::routes(),

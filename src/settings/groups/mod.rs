@@ -49,6 +49,9 @@ pub struct Ports {
     /// DNS, UDP and TCP; 8600.
     #[serde(deserialize_with = "port")]
     pub dns: Option<u16>,
+    /// DNS over TLS; off.
+    #[serde(deserialize_with = "port")]
+    pub dns_tls: Option<u16>,
     /// HTTP API; 8500.
     #[serde(deserialize_with = "port")]
     pub http: Option<u16>,
@@ -91,6 +94,7 @@ impl Default for Ports {
     fn default() -> Self {
         Self {
             dns: Some(8600),
+            dns_tls: None,
             http: Some(8500),
             https: None,
             grpc: None,
@@ -140,6 +144,8 @@ pub struct DnsConfig {
     pub recursor_strategy: String,
     /// Node metadata as TXT in the additional section; true.
     pub enable_additional_node_meta_txt: bool,
+    /// Serve DNS over HTTPS, as `/dns-query` of the HTTP API; false.
+    pub enable_doh: bool,
     /// Numbers of the SOA record.
     pub soa: Soa,
     /// Answer from the agent's cache; false.
@@ -164,6 +170,7 @@ impl Default for DnsConfig {
             recursor_timeout: Duration::from_secs(2),
             recursor_strategy: "sequential".to_owned(),
             enable_additional_node_meta_txt: true,
+            enable_doh: false,
             soa: Soa::default(),
             use_cache: false,
             cache_max_age: Duration::ZERO,

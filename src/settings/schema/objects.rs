@@ -140,6 +140,7 @@ pub(super) static DNS: Group = Group {
         key("cache_max_age", Duration),
         key("disable_compression", Bool),
         key("enable_additional_node_meta_txt", Bool),
+        key("enable_doh", Bool),
         key("enable_truncate", Bool),
         key("max_stale", Duration),
         key("node_ttl", Duration),
@@ -211,6 +212,7 @@ pub(super) static PERFORMANCE: Group = Group {
 pub(super) static PORTS: Group = Group {
     keys: &[
         key("dns", Port),
+        key("dns_tls", Port),
         key("expose_max_port", Port),
         key("expose_min_port", Port),
         key("grpc", Port),

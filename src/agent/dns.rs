@@ -1,0 +1,242 @@
+//! DNS as a part of the agent: what it is built from, its start, its share of a reload and its end.
+
+use std::sync::{Arc, Mutex, PoisonError};
+
+use arc_swap::ArcSwap;
+use tracing::{error, info, warn};
+
+use super::StartError;
+use crate::actors::dns_responder::{DnsResponder, Plan, StopListening};
+use crate::actors::supervision::{ExitProcess, RestartPolicy, Supervised, supervise};
+use crate::dns::listen::https::OverHttps;
+use crate::dns::listen::resolver::Resolver;
+use crate::dns::listen::tls::{Certificates, TlsSettings};
+use crate::dns::listen::{ListenSettings, StreamLimits};
+use crate::dns::recursor::{self, Recursors};
+use crate::dns::{Dns, DnsFacts, DnsSettings, ServiceTtls, SoaTimes};
+use crate::endpoints::LeaderRead;
+use crate::settings::groups::DnsConfig;
+use crate::settings::{Settings, TlsVersion};
+use crate::state::StateReader;
+use actix::Actor as _;
+
+/// Descriptors that DNS leaves to the rest of the agent: one in so many is its own.
+const SHARE_OF_FILES: usize = 2;
+/// Connections DNS serves however few descriptors there are.
+const FEWEST_CONNECTIONS: usize = 64;
+
+/// What DNS is built from.
+#[derive(Debug, Clone, Default)]
+pub struct DnsOptions {
+    /// What holds as long as the process.
+    pub facts: DnsFacts,
+    /// Where it listens.
+    pub listen: ListenSettings,
+    /// What a reload replaces.
+    pub live: DnsLive,
+}
+
+/// What a reload replaces.
+#[derive(Debug, Clone, Default)]
+pub struct DnsLive {
+    /// `dns_config` and `recursors`.
+    pub settings: DnsSettings,
+    /// `recursor_strategy` is `random`.
+    pub random_recursor: bool,
+    /// `/dns-query` is served.
+    pub over_https: bool,
+    /// Certificates of DNS over TLS, if that is on.
+    pub tls: Option<TlsSettings>,
+}
+
+impl DnsOptions {
+    /// Picks out what DNS needs.
+    ///
+    /// # Errors
+    /// A setting that cannot be followed, in words for the user.
+    pub fn from_settings(settings: &Settings) -> Result<Self, String> {
+        let network = &settings.network;
+        let connections = (open_files() / SHARE_OF_FILES).max(FEWEST_CONNECTIONS);
+        let limits = StreamLimits::default();
+        let streams =
+            StreamLimits { tcp: limits.tcp.min(connections), tls: limits.tls.min(connections / 4), ..limits };
+        Ok(Self {
+            facts: DnsFacts {
+                datacenter: settings.datacenter.clone(),
+                domain: settings.domain.clone(),
+                alt_domain: settings.alt_domain.clone(),
+            },
+            listen: ListenSettings {
+                addresses: network.dns.clone(),
+                tls_addresses: network.dns_tls.clone(),
+                streams,
+                ..ListenSettings::default()
+            },
+            live: DnsLive::from_settings(settings)?,
+        })
+    }
+}
+
+impl DnsLive {
+    /// Picks out what a reload replaces.
+    ///
+    /// # Errors
+    /// A recursor that is none, or missing certificates.
+    pub fn from_settings(settings: &Settings) -> Result<Self, String> {
+        let config = &settings.dns;
+        let network = &settings.network;
+        let mut recursors = Vec::new();
+        for text in &settings.recursors {
+            let address = recursor::address(text).map_err(|error| error.to_string())?;
+            if recursor::is_own(address, &network.dns) {
+                warn!(target: "agent", recursor = %address, "a recursor that is this agent is never asked");
+            } else {
+                recursors.push(address);
+            }
+        }
+        Ok(Self {
+            settings: dns_settings(config, recursors),
+            random_recursor: config.recursor_strategy == "random",
+            over_https: config.enable_doh,
+            tls: if network.dns_tls.is_empty() { None } else { Some(tls(settings)?) },
+        })
+    }
+}
+
+fn dns_settings(config: &DnsConfig, recursors: Vec<std::net::SocketAddr>) -> DnsSettings {
+    let limit = |number: i64| usize::try_from(number).unwrap_or(0);
+    let soa = config.soa;
+    DnsSettings {
+        allow_stale: config.allow_stale,
+        max_stale: config.max_stale,
+        node_ttl: crate::dns::settings::seconds(config.node_ttl),
+        service_ttl: ServiceTtls::new(&config.service_ttl),
+        only_passing: config.only_passing,
+        udp_answer_limit: limit(config.udp_answer_limit),
+        a_record_limit: limit(config.a_record_limit),
+        enable_truncate: config.enable_truncate,
+        disable_compression: config.disable_compression,
+        node_meta_txt: config.enable_additional_node_meta_txt,
+        soa: SoaTimes { refresh: soa.refresh, retry: soa.retry, expire: soa.expire, min_ttl: soa.min_ttl },
+        recursors,
+        recursor_timeout: config.recursor_timeout,
+    }
+}
+
+fn tls(settings: &Settings) -> Result<TlsSettings, String> {
+    let end = &settings.tls.https;
+    match (&end.cert_file, &end.key_file) {
+        (Some(cert_file), Some(key_file)) => Ok(TlsSettings {
+            cert_file: cert_file.clone(),
+            key_file: key_file.clone(),
+            only_tls13: end.min_version == TlsVersion::Tls13,
+        }),
+        _ => Err("ports.dns_tls: DNS over TLS needs a certificate: set cert_file and key_file".into()),
+    }
+}
+
+/// Most descriptors this process may have; as many as the system lets it, from now on.
+fn open_files() -> usize {
+    use rustix::process::{Resource, Rlimit, getrlimit, setrlimit};
+    let limits = getrlimit(Resource::Nofile);
+    let wanted = limits.maximum.unwrap_or(MOST_FILES).min(MOST_FILES);
+    let current = limits.current.unwrap_or(u64::MAX);
+    let reached = if current >= wanted
+        || setrlimit(Resource::Nofile, Rlimit { current: Some(wanted), maximum: limits.maximum }).is_ok()
+    {
+        current.max(wanted)
+    } else {
+        current
+    };
+    usize::try_from(reached).unwrap_or(usize::MAX)
+}
+
+/// More than all limits of the agent together.
+const MOST_FILES: u64 = 1 << 17;
+
+/// Running DNS.
+pub struct RunningDns {
+    settings: Arc<ArcSwap<DnsSettings>>,
+    plan: Arc<Plan>,
+    over_https: Arc<OverHttps>,
+    /// None with all ports off.
+    responder: Option<Supervised<DnsResponder>>,
+}
+
+impl RunningDns {
+    /// Binds the addresses and starts answering. Must be called on the arbiter that supervises.
+    ///
+    /// # Errors
+    /// [`StartError`] when an address is taken or certificates cannot be read.
+    pub fn start(
+        options: &DnsOptions,
+        state: StateReader,
+        leader: Arc<dyn LeaderRead>,
+    ) -> Result<Self, StartError> {
+        let live = &options.live;
+        let settings = Arc::new(ArcSwap::from_pointee(live.settings.clone()));
+        let dns = Dns::new(options.facts.clone(), state, leader, Arc::clone(&settings));
+        let resolver = Arc::new(Resolver::new(Arc::new(dns)));
+        resolver.set_recursors(recursors(live));
+        let certificates = Arc::<Certificates>::default();
+        if let Some(tls) = &live.tls {
+            certificates.load(tls)?;
+        }
+        let plan = Arc::new(Plan {
+            settings: options.listen.clone(),
+            resolver: Arc::clone(&resolver),
+            certificates,
+        });
+        let over_https = Arc::new(OverHttps::new(resolver, live.over_https));
+        let silent = options.listen.addresses.is_empty() && options.listen.tls_addresses.is_empty();
+        let responder = if silent { None } else { Some(respond(&plan)?) };
+        Ok(Self { settings, plan, over_https, responder })
+    }
+
+    /// What the HTTP API asks.
+    pub fn over_https(&self) -> Arc<OverHttps> {
+        Arc::clone(&self.over_https)
+    }
+
+    /// Follows a reload. Queries under way are answered as they began.
+    pub fn reload(&self, live: DnsLive) {
+        self.over_https.enable(live.over_https);
+        if let Some(tls) = &live.tls
+            && let Err(failure) = self.plan.certificates.load(tls)
+        {
+            error!(target: "agent", error = %failure, "DNS over TLS keeps its former certificate");
+        }
+        self.plan.resolver.set_recursors(recursors(&live));
+        self.settings.store(Arc::new(live.settings));
+    }
+
+    /// Stops listening.
+    pub async fn stop(&self) {
+        let Some(responder) = &self.responder else { return };
+        responder.release();
+        if let Some(address) = responder.address() {
+            // One that has just died does not listen either.
+            let _ = address.send(StopListening).await;
+            info!(target: "agent", "stopped the DNS servers");
+        }
+    }
+}
+
+fn recursors(live: &DnsLive) -> Recursors {
+    Recursors::new(live.settings.recursors.clone(), live.settings.recursor_timeout, live.random_recursor)
+}
+
+fn respond(plan: &Arc<Plan>) -> Result<Supervised<DnsResponder>, StartError> {
+    let first = Mutex::new(Some(plan.open()?));
+    let plan = Arc::clone(plan);
+    Ok(supervise(
+        "DNS responder",
+        &actix_rt::Arbiter::current(),
+        RestartPolicy::default(),
+        Arc::new(ExitProcess),
+        move |alive| {
+            let doors = first.lock().unwrap_or_else(PoisonError::into_inner).take();
+            DnsResponder::new(Arc::clone(&plan), doors, alive).start()
+        },
+    ))
+}
