@@ -9,6 +9,7 @@ mod blocking;
 mod catalog;
 mod crash;
 mod damage;
+mod dns;
 mod kv;
 mod layering;
 mod readme;

@@ -5,6 +5,7 @@
 
 use std::io;
 use std::mem::{size_of, zeroed};
+use std::net::SocketAddr;
 use std::os::fd::{AsRawFd, BorrowedFd};
 
 use libc::{c_int, c_uint, c_void, cmsghdr, iovec, mmsghdr, msghdr, sockaddr_storage, socklen_t};
@@ -42,14 +43,14 @@ impl Peer {
         control_length: 0,
     };
 
-    /// The sender's address.
-    pub fn address(&self) -> Option<std::net::SocketAddr> {
+    /// The sender's address; one of IPv4 as such, whichever socket it came by.
+    pub fn address(&self) -> Option<SocketAddr> {
         // SAFETY: the kernel has written `name_length` bytes of an address, the rest is zero.
         #[expect(unsafe_code, reason = "the address comes from the kernel")]
         let storage = unsafe {
             socket2::SockAddr::new(std::ptr::read((&raw const self.name).cast()), self.name_length)
         };
-        storage.as_socket()
+        storage.as_socket().map(|address| SocketAddr::new(address.ip().to_canonical(), address.port()))
     }
 }
 
@@ -59,6 +60,13 @@ pub struct Batch {
     lengths: [usize; BATCH],
     replies: [Vec<u8>; BATCH],
     peers: Box<[Peer; BATCH]>,
+    /// Where the kernel puts what it receives: into `queries` and `peers`, which never move.
+    incoming: Box<[mmsghdr; BATCH]>,
+    incoming_vectors: Box<[iovec; BATCH]>,
+    /// The first so many of `incoming` were written by the kernel since they were set up.
+    used: usize,
+    outgoing: Box<[mmsghdr; BATCH]>,
+    outgoing_vectors: Box<[iovec; BATCH]>,
     /// The socket tells which address a datagram was sent to.
     with_source: bool,
 }
@@ -71,6 +79,11 @@ impl Batch {
             lengths: [0; BATCH],
             replies: std::array::from_fn(|_| Vec::new()),
             peers: Box::new([Peer::NOBODY; BATCH]),
+            incoming: Box::new([NO_HEADER; BATCH]),
+            incoming_vectors: Box::new([NO_VECTOR; BATCH]),
+            used: BATCH,
+            outgoing: Box::new([NO_HEADER; BATCH]),
+            outgoing_vectors: Box::new([NO_VECTOR; BATCH]),
             with_source,
         }
     }
@@ -80,11 +93,38 @@ impl Batch {
     /// # Errors
     /// What the system says.
     pub fn receive(&mut self, socket: BorrowedFd<'_>) -> io::Result<usize> {
-        let mut vectors = [NO_VECTOR; BATCH];
-        let mut headers = [NO_HEADER; BATCH];
-        for (((header, vector), query), peer) in
-            headers.iter_mut().zip(&mut vectors).zip(self.queries.iter_mut()).zip(self.peers.iter_mut())
-        {
+        self.set_up();
+        // SAFETY: `incoming` has BATCH entries, each pointing into boxes of `self`, with their true lengths.
+        #[expect(unsafe_code, reason = "recvmmsg takes pointers")]
+        let received = unsafe {
+            libc::recvmmsg(
+                socket.as_raw_fd(),
+                self.incoming.as_mut_ptr(),
+                count(BATCH),
+                libc::MSG_WAITFORONE as _,
+                std::ptr::null_mut(),
+            )
+        };
+        // After an error any of them may have been written to.
+        self.used = BATCH;
+        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
+        self.used = received;
+        let places = self.peers.iter_mut().zip(&mut self.lengths).zip(&mut self.replies);
+        for (header, ((peer, length), reply)) in self.incoming.iter().take(received).zip(places) {
+            *length = (header.msg_len as usize).min(LONGEST_QUERY);
+            peer.name_length = header.msg_hdr.msg_namelen;
+            peer.control_length = if self.with_source { header.msg_hdr.msg_controllen } else { 0 };
+            reply.clear();
+            reply.shrink_to(KEPT);
+        }
+        Ok(received)
+    }
+
+    /// Sets up again what the last batch has used.
+    fn set_up(&mut self) {
+        let places = self.queries.iter_mut().zip(self.peers.iter_mut());
+        let headers = self.incoming.iter_mut().zip(self.incoming_vectors.iter_mut());
+        for ((header, vector), (query, peer)) in headers.zip(places).take(self.used) {
             *vector = iovec { iov_base: query.as_mut_ptr().cast(), iov_len: LONGEST_QUERY };
             let message = &mut header.msg_hdr;
             message.msg_name = (&raw mut peer.name).cast();
@@ -96,32 +136,6 @@ impl Batch {
                 message.msg_controllen = CONTROL;
             }
         }
-        // SAFETY: `headers` has BATCH entries, each pointing into boxes of `self` that live on, with their true lengths.
-        #[expect(unsafe_code, reason = "recvmmsg takes pointers")]
-        let received = unsafe {
-            libc::recvmmsg(
-                socket.as_raw_fd(),
-                headers.as_mut_ptr(),
-                count(BATCH),
-                libc::MSG_WAITFORONE as _,
-                std::ptr::null_mut(),
-            )
-        };
-        let received = usize::try_from(received).map_err(|_| io::Error::last_os_error())?;
-        for (((header, peer), length), reply) in headers
-            .iter()
-            .take(received)
-            .zip(self.peers.iter_mut())
-            .zip(&mut self.lengths)
-            .zip(&mut self.replies)
-        {
-            *length = (header.msg_len as usize).min(LONGEST_QUERY);
-            peer.name_length = header.msg_hdr.msg_namelen;
-            peer.control_length = if self.with_source { header.msg_hdr.msg_controllen } else { 0 };
-            reply.clear();
-            reply.shrink_to(KEPT);
-        }
-        Ok(received)
     }
 
     /// A query of the batch, its sender, and where its reply goes; an empty reply is not sent.
@@ -132,18 +146,15 @@ impl Batch {
 
     /// Sends the replies to the first `received` queries.
     pub fn send(&mut self, socket: BorrowedFd<'_>, received: usize) {
-        let mut vectors = [NO_VECTOR; BATCH];
-        let mut headers = [NO_HEADER; BATCH];
         let mut filled = 0;
         let replies = self.replies.iter().zip(self.peers.iter_mut()).take(received);
-        for ((reply, peer), (header, vector)) in
-            replies.filter(|(reply, _)| !reply.is_empty()).zip(headers.iter_mut().zip(&mut vectors))
-        {
+        let headers = self.outgoing.iter_mut().zip(self.outgoing_vectors.iter_mut());
+        for ((reply, peer), (header, vector)) in replies.filter(|(reply, _)| !reply.is_empty()).zip(headers) {
             address(&mut header.msg_hdr, vector, reply, peer);
             filled += 1;
         }
         let mut sent = 0;
-        while let Some(rest) = headers.get_mut(sent..filled).filter(|rest| !rest.is_empty()) {
+        while let Some(rest) = self.outgoing.get_mut(sent..filled).filter(|rest| !rest.is_empty()) {
             // SAFETY: each of the headers points to a reply and a peer of `self`, with their true lengths.
             #[expect(unsafe_code, reason = "sendmmsg takes pointers")]
             let count =
@@ -181,6 +192,8 @@ fn address(message: &mut msghdr, vector: &mut iovec, reply: &[u8], peer: &mut Pe
     message.msg_namelen = peer.name_length;
     message.msg_iov = vector;
     message.msg_iovlen = 1;
+    message.msg_control = std::ptr::null_mut();
+    message.msg_controllen = 0;
     if peer.control_length > 0 {
         forget_interface(peer);
         message.msg_control = peer.control.0.as_mut_ptr().cast();

@@ -13,6 +13,8 @@ mod log;
 pub mod resolver;
 mod stream;
 mod tcp;
+#[cfg(test)]
+mod tests;
 pub mod tls;
 pub mod udp;
 mod wire;
@@ -82,9 +84,10 @@ impl Default for ListenSettings {
     }
 }
 
-/// One per core, at most four: a query costs so little that more threads mostly wake each other up.
+/// One per two cores, at most four: with more of them each finds fewer datagrams at a time, and a query costs
+/// more for waking up than for its answer (`benches/dns_listeners.rs` shows both).
 pub fn default_udp_sockets() -> usize {
-    thread::available_parallelism().map_or(1, |cores| cores.get().min(4))
+    thread::available_parallelism().map_or(1, |cores| (cores.get() / 2).clamp(1, 4))
 }
 
 /// Why DNS could not be served.

@@ -57,6 +57,12 @@ impl Room {
         self.tcp.load(Ordering::Relaxed) + self.tls.load(Ordering::Relaxed)
     }
 
+    /// Bytes that connections hold.
+    #[cfg(test)]
+    pub fn held(&self) -> usize {
+        self.held.load(Ordering::Relaxed)
+    }
+
     /// A place for one more connection; none when all are taken.
     pub fn enter(self: &Arc<Self>, tls: bool) -> Option<Place> {
         let place = Place { room: Arc::clone(self), tls, held: 0 };

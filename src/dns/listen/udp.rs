@@ -87,13 +87,8 @@ impl UdpDoor {
             Server { socket: Arc::clone(&socket), stop: Arc::clone(&stop), resolver, slow, rng: new_rng() };
         let thread = thread::Builder::new().name("dns-udp".into()).spawn(move || {
             let mut batch = Batch::new(needs_source(address.ip()));
-            loop {
-                match catch_unwind(AssertUnwindSafe(|| server.run(&mut batch))) {
-                    Ok(Ok(())) => return,
-                    Ok(Err(error)) => return on_failure.call(&format!("UDP on {address}: {error}")),
-                    // The queries of one batch are lost; the panic itself is in the log.
-                    Err(_) => tracing::error!(%address, "answering a query panicked"),
-                }
+            if let Err(error) = server.run(&mut batch) {
+                on_failure.call(&format!("UDP on {address}: {error}"));
             }
         })?;
         Ok(Self { socket, stop, thread: Some(thread) })
@@ -132,7 +127,7 @@ impl Server {
                 Ok(received) => {
                     errors = 0;
                     for at in 0..received {
-                        self.answer(batch, at);
+                        self.answer_guarded(batch, at);
                     }
                     batch.send(self.socket.as_fd(), received);
                 }
@@ -144,6 +139,16 @@ impl Server {
                     }
                     thread::sleep(ERROR_WAIT);
                 }
+            }
+        }
+    }
+
+    /// A panic loses the query that caused it and no other.
+    fn answer_guarded(&mut self, batch: &mut Batch, at: usize) {
+        if catch_unwind(AssertUnwindSafe(|| self.answer(batch, at))).is_err() {
+            tracing::error!("answering a query panicked");
+            if let Some((_, _, reply)) = batch.query(at) {
+                reply.clear();
             }
         }
     }
