@@ -14,6 +14,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use imbl::OrdMap;
 use tokio::sync::watch;
 
 use super::operator::RaftStatus;
@@ -256,13 +257,13 @@ impl Members for LoneMember {
     }
 }
 
-/// Services and checks of this agent, as they are now.
+/// Services and checks of this agent, as they are now. A clone shares everything.
 #[derive(Debug, Clone, Default)]
 pub struct LocalSnapshot {
     /// Services by id.
-    pub services: BTreeMap<Arc<str>, Arc<Service>>,
+    pub services: OrdMap<Arc<str>, Arc<Service>>,
     /// Checks by id.
-    pub checks: BTreeMap<Arc<str>, Arc<Check>>,
+    pub checks: OrdMap<Arc<str>, Arc<Check>>,
 }
 
 /// The owner of this agent's services and checks.
