@@ -77,9 +77,10 @@ fn agent_service(service: &Service) -> u64 {
     };
     let weights =
         structure("AgentWeights", [("Passing", int(weights.passing)), ("Warning", int(weights.warning))]);
-    let connect = match native {
-        true => structure("AgentServiceConnect", [("Native", boolean(true)), ("SidecarService", nothing())]),
-        false => nothing(),
+    let connect = if native {
+        structure("AgentServiceConnect", [("Native", boolean(true)), ("SidecarService", nothing())])
+    } else {
+        nothing()
     };
     structure(
         "AgentService",

@@ -240,9 +240,9 @@ fn checks_of<'a>(
     let definitions: Vec<_> = definitions.collect();
     let several = definitions.len() > 1;
     let checks = definitions.into_iter().zip(1..).map(|(definition, number)| {
-        let id = or_else(&definition.id, || match several {
-            true => format!("service:{}:{number}", service.id),
-            false => format!("service:{}", service.id),
+        let id = or_else(&definition.id, || {
+            let number = if several { format!(":{number}") } else { String::new() };
+            format!("service:{}{number}", service.id)
         });
         let name = or_else(&definition.name, || format!("Service '{}' check", service.service));
         complete(definition, id, name, Some(service), source, rules)

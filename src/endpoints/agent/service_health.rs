@@ -89,7 +89,8 @@ mod tests {
 
     #[test]
     fn the_worst_check_counts_and_maintenance_is_worse() {
-        let table: [(&[(&str, &str, &str)], &str); 8] = [
+        type Checks = &'static [(&'static str, &'static str, &'static str)];
+        let table: [(Checks, &str); 8] = [
             (&[], "passing"),
             (&[("a", "w1", "passing")], "passing"),
             (&[("a", "w1", "passing"), ("b", "w1", "warning")], "warning"),
@@ -102,7 +103,7 @@ mod tests {
         for (checks, wanted) in table {
             let service = Arc::new(Service { id: "w1".into(), service: "web".into(), ..Service::default() });
             let local = LocalSnapshot {
-                services: [("w1".into(), service)].into(),
+                services: std::iter::once((Arc::from("w1"), service)).collect(),
                 checks: checks.iter().map(|(id, service, status)| check(id, service, status)).collect(),
             };
             assert_eq!(by_id(&local, "w1").unwrap().aggregate.as_str(), wanted, "{checks:?}");

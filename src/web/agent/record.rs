@@ -1,6 +1,8 @@
 //! The services and checks of this agent as it writes them. They look different from those of the catalog:
 //! other fields, in another order, and what is not there is left out more often.
 
+use std::collections::BTreeMap;
+
 use super::super::Json;
 use crate::endpoints::agent::service_view::view;
 use crate::state::record::{Check, Expose, FreeForm, MeshGateway, ProxyConfig, Service, Upstream};
@@ -54,9 +56,11 @@ pub(super) fn check_of_health(json: &mut Json, check: &Check) {
         json.key("Output").text(&check.output);
         json.key("ServiceID").text(&check.service_id);
         json.key("ServiceName").text(&check.service_name);
-        match check.service_tags.is_empty() {
-            true => json.key("ServiceTags").null(),
-            false => json.key("ServiceTags").texts(&check.service_tags),
+        let tags = json.key("ServiceTags");
+        if check.service_tags.is_empty() {
+            tags.null();
+        } else {
+            tags.texts(&check.service_tags);
         }
         json.key("Type").text("");
         json.key("Definition").object(|json| {
@@ -103,7 +107,7 @@ fn upstream(json: &mut Json, upstream: &Upstream) {
     });
 }
 
-fn config(json: &mut Json, config: Option<&std::collections::BTreeMap<String, FreeForm>>) {
+fn config(json: &mut Json, config: Option<&BTreeMap<String, FreeForm>>) {
     if let Some(config) = config.filter(|config| !config.is_empty()) {
         json.key("Config").object(|json| {
             for (name, value) in config {
