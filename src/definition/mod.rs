@@ -295,10 +295,7 @@ impl CheckDefinition {
     /// # Errors
     /// The reason.
     pub fn validate(&self) -> Result<(), String> {
-        let docker = !self.docker_container_id.is_empty() && self.is_script();
-        let alias = !self.alias_node.is_empty() || !self.alias_service.is_empty();
-        let by_interval = docker
-            || self.is_script()
+        let by_interval = self.is_script()
             || !self.http.is_empty()
             || !self.tcp.is_empty()
             || !self.grpc.is_empty()
@@ -307,14 +304,44 @@ impl CheckDefinition {
             || !self.os_service.is_empty();
         let has_interval = !self.interval.is_zero();
         let has_ttl = !self.ttl.is_zero();
+        let refused = if has_interval && has_ttl {
+            "Interval and TTL cannot both be specified"
+        } else if by_interval && !has_interval {
+            "Interval must be > 0 for Script, HTTP, or TCP checks"
+        } else if by_interval && self.is_alias() {
+            "Interval cannot be set for Alias checks"
+        } else if self.is_alias() && has_ttl {
+            "TTL must be not be set for Alias checks"
+        } else if !by_interval && !self.is_alias() && !has_ttl {
+            "TTL must be > 0 for TTL checks"
+        } else if self.output_max_size < 0 {
+            "MaxOutputMaxSize must be positive"
+        } else {
+            return Ok(());
+        };
+        Err(refused.to_owned())
+    }
+
+    /// Follows the health of another service or node.
+    pub fn is_alias(&self) -> bool {
+        !self.alias_node.is_empty() || !self.alias_service.is_empty()
+    }
+
+    /// The kind of probe it asks for, by Consul's word and in its order; empty if it asks for none.
+    pub fn kind(&self) -> &'static str {
+        let repeats = !self.interval.is_zero();
         match () {
-            () if has_interval && has_ttl => Err("Interval and TTL cannot both be specified".to_owned()),
-            () if by_interval && !has_interval => {
-                Err("Interval must be > 0 for Script, HTTP, or TCP checks".to_owned())
-            }
-            () if by_interval || alias => Ok(()),
-            () if !has_ttl => Err("TTL must be > 0 for TTL checks".to_owned()),
-            () => Ok(()),
+            () if !self.grpc.is_empty() && repeats => "grpc",
+            () if !self.http.is_empty() && repeats => "http",
+            () if !self.ttl.is_zero() => "ttl",
+            () if !self.tcp.is_empty() && repeats => "tcp",
+            () if !self.udp.is_empty() && repeats => "udp",
+            () if self.is_alias() => "alias",
+            () if self.is_script() && !self.docker_container_id.is_empty() && repeats => "docker",
+            () if self.is_script() => "script",
+            () if !self.h2ping.is_empty() && repeats => "h2ping",
+            () if !self.os_service.is_empty() && repeats => "os_service",
+            () => "",
         }
     }
 }
