@@ -11,6 +11,7 @@ mod crash;
 mod damage;
 mod kv;
 mod layering;
+mod local_state;
 mod readme;
 mod sessions;
 mod start_stop;

@@ -24,7 +24,6 @@ mod registry;
 pub mod rounds;
 pub mod sync;
 
-use std::collections::HashMap;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -32,11 +31,11 @@ use std::time::{Duration, Instant};
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::{Notify, watch};
-use tracing::{debug, info, warn};
+use tracing::{debug, info};
 
 use super::health_check::{CheckUpdate, HealthChecks};
 use crate::definition::Status;
-use crate::endpoints::agent::registration::{CheckRegistration, Rules, Source};
+use crate::endpoints::agent::registration::{Rules, Source};
 use crate::endpoints::agent::{AgentFacts, LocalAgent, LocalSnapshot};
 use crate::state::record::StringMap;
 use disk::{Disk, Kept, KeptCheck};
@@ -103,48 +102,22 @@ impl LocalState {
         }
     }
 
-    /// Puts back what the data directory holds. To be called once, before anything else is registered, on a
-    /// thread that may wait.
-    pub fn restore(&self) {
-        let Some(keeper) = &self.keeper else { return };
+    /// Puts back the services that the data directory holds, and gives its checks: those may belong to services
+    /// of the configuration, so [`LocalState::configure_first`] takes them. To be called once, before anything
+    /// is registered, on a thread that may wait.
+    pub fn restore(&self) -> Vec<KeptCheck> {
+        let Some(keeper) = &self.keeper else { return Vec::new() };
         let Kept { services, checks, statuses } = keeper.disk().load();
-        let ids: Vec<_> = statuses.iter().map(|kept| Arc::clone(&kept.check_id)).collect();
+        // Those whose check is not defined any more are forgotten when the keeper begins to work.
+        keeper.note(statuses.iter().map(|kept| Arc::clone(&kept.check_id)));
         keeper.remember(statuses);
         self.change(|entries| {
             for kept in services {
                 debug!(target: "agent", service = %kept.service.id, "restored service definition from file");
                 entries.put_service(kept.service, Source::Api, kept.sidecar_of);
             }
-            for kept in checks {
-                self.restore_check(entries, keeper, kept);
-            }
         });
-        // Those whose check is not defined any more are forgotten once the configuration is read.
-        keeper.note(ids);
-    }
-
-    fn restore_check(&self, entries: &mut Entries, keeper: &Keeper, kept: KeptCheck) {
-        let KeptCheck { check, run } = kept;
-        let id = Arc::clone(&check.check_id);
-        let owned = check.service_id.is_empty() || entries.service_facts(&check.service_id).is_some();
-        if !owned {
-            // Its service was deregistered while the process ended, or the file of that one is lost.
-            warn!(target: "agent", check = %id, service = %check.service_id,
-                "Failed to restore check: its service does not exist; the file stays");
-            return;
-        }
-        match run {
-            None => entries.restore_maintenance(check, Instant::now()),
-            Some(run) if run.is_script() && !self.settings.rules.remote_scripts => {
-                warn!(target: "agent", check = %id,
-                    "Failed to restore check: Scripts are disabled on this agent; the file stays");
-            }
-            Some(run) => {
-                let remembered = keeper.recall(&id, run.ttl);
-                let registration = CheckRegistration { check, run };
-                entries.put_check(registration, Source::Api, remembered, Instant::now());
-            }
-        }
+        checks
     }
 
     /// Has all checks run from now on, and those that come later. Only the first call counts.
@@ -155,6 +128,15 @@ impl LocalState {
             if let Some((run, status, output)) = entries.run(id) {
                 checks.start(run, status, output);
             }
+        }
+    }
+
+    /// Ends the running of all checks, and what they started. For the end of the agent.
+    pub fn stop_checks(&self) {
+        let Some(checks) = self.checks.get() else { return };
+        let ids: Vec<_> = self.local().checks.keys().cloned().collect();
+        for id in ids {
+            checks.stop(&id);
         }
     }
 
@@ -250,9 +232,10 @@ impl LocalAgent for LocalState {
         let enabled = reason.is_some();
         if self.change(|entries| entries.set_node_maintenance(reason, Instant::now())) {
             self.note([entries::NODE_MAINTENANCE.into()]);
-            match enabled {
-                true => info!(target: "agent", "Node entered maintenance mode"),
-                false => info!(target: "agent", "Node left maintenance mode"),
+            if enabled {
+                info!(target: "agent", "Node entered maintenance mode");
+            } else {
+                info!(target: "agent", "Node left maintenance mode");
             }
         }
     }
@@ -265,16 +248,14 @@ impl LocalAgent for LocalState {
             return false;
         };
         self.note([check_id.into()]);
-        match enabled {
-            true => info!(target: "agent", service = service_id, "Service entered maintenance mode"),
-            false => info!(target: "agent", service = service_id, "Service left maintenance mode"),
+        if enabled {
+            info!(target: "agent", service = service_id, "Service entered maintenance mode");
+        } else {
+            info!(target: "agent", service = service_id, "Service left maintenance mode");
         }
         true
     }
 }
-
-/// What was kept of checks, by id.
-type Remembered = HashMap<Arc<str>, disk::KeptStatus>;
 
 #[cfg(test)]
 #[path = "local_state/tests.rs"]

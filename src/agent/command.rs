@@ -71,7 +71,7 @@ impl Configuration for Files {
                     info!(target: "agent", level = next.log.level.as_str(), "log level changed");
                 }
                 (Effect::Live, key) if APPLIED.contains(&key) => {
-                    info!(target: "agent", key, "setting reloaded")
+                    info!(target: "agent", key, "setting reloaded");
                 }
                 // Not built to change live yet; say so instead of pretending.
                 (Effect::Live, key) => {

@@ -345,11 +345,11 @@ fn define_local(
 ) -> Result<Arc<LocalState>, StartError> {
     let disk = data_dir.map(|directory| Disk::open(directory.path())).transpose()?;
     let local = Arc::new(LocalState::new(facts, options.local.clone(), disk));
-    local.restore();
+    let kept = local.restore();
     let LiveSettings { services, checks, .. } = &options.live;
     let configured =
         local.prepare(services, checks).map_err(|error| StartError::Definition(error.to_string()))?;
-    local.configure_first(configured).map_err(|error| StartError::Definition(error.to_string()))?;
+    local.configure_first(configured, kept).map_err(|error| StartError::Definition(error.to_string()))?;
     Ok(local)
 }
 
@@ -551,6 +551,7 @@ impl Running {
 /// Takes everything down; true if it ended well.
 async fn stop(web: web::WebStopper, local: Arc<LocalState>, server: Server) -> bool {
     web.stop().await;
+    local.stop_checks();
     local.keep_now();
     let mut well = true;
     if let Err(failure) = server.raft.stop().await {

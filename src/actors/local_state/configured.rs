@@ -6,12 +6,14 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::Instant;
 
-use tracing::debug;
+use tracing::{debug, warn};
 
 use super::LocalState;
-use super::disk::Changes;
+use super::disk::{Changes, KeptCheck};
 use super::entries::Entries;
+use super::keeper::Keeper;
 use crate::definition::{CheckDefinition, ServiceDefinition};
 use crate::endpoints::EndpointError;
 use crate::endpoints::agent::registration::{self, CheckRegistration, ServiceRegistration, Source};
@@ -97,7 +99,10 @@ impl LocalState {
         let mut purge = Changes::default();
         self.change(|entries| {
             for id in removed_services(entries, &configured) {
-                notes.extend(self.drop_service(entries, &id));
+                let gone = self.drop_service(entries, &id);
+                // Some of them may have come over HTTP.
+                purge.gone_checks.extend(gone.iter().cloned());
+                notes.extend(gone);
             }
             for id in removed_checks(entries, &configured) {
                 self.drop_check(entries, &id);
@@ -142,16 +147,51 @@ impl LocalState {
         purge
     }
 
-    /// Makes a configuration true at the start, on a thread that may wait. From then on no status of the
-    /// agent's last life is remembered.
+    /// Makes a configuration true at the start, on a thread that may wait, and puts back the checks that
+    /// [`LocalState::restore`] gave. From then on no status of the agent's last life is remembered.
     ///
     /// # Errors
     /// [`EndpointError::Internal`] if overruled definitions cannot be removed from disk.
-    pub fn configure_first(&self, configured: Configured) -> Result<(), EndpointError> {
-        let purge = self.establish(configured);
+    pub fn configure_first(&self, configured: Configured, kept: Vec<KeptCheck>) -> Result<(), EndpointError> {
+        let mut purge = self.establish(configured);
         let Some(keeper) = &self.keeper else { return Ok(()) };
+        self.change(|entries| {
+            for check in kept {
+                let id = Arc::clone(&check.check.check_id);
+                if entries.check(&id).is_some() {
+                    debug!(target: "agent", check = %id, "check exists, not restoring from file");
+                    purge.gone_checks.push(id);
+                } else {
+                    self.restore_check(entries, keeper, check);
+                }
+            }
+        });
         keeper.forget_remembered();
         keeper.disk().carry_out(&purge).map_err(|error| EndpointError::Internal(error.to_string()))
+    }
+
+    fn restore_check(&self, entries: &mut Entries, keeper: &Keeper, kept: KeptCheck) {
+        let KeptCheck { check, run } = kept;
+        let id = Arc::clone(&check.check_id);
+        let owned = check.service_id.is_empty() || entries.service_facts(&check.service_id).is_some();
+        if !owned {
+            // Its service was deregistered while the process ended, or the file of that one is lost.
+            warn!(target: "agent", check = %id, service = %check.service_id,
+                "Failed to restore check: its service does not exist; the file stays");
+            return;
+        }
+        match run {
+            None => entries.restore_maintenance(check, Instant::now()),
+            Some(run) if run.is_script() && !self.settings.rules.remote_scripts => {
+                warn!(target: "agent", check = %id,
+                    "Failed to restore check: Scripts are disabled on this agent; the file stays");
+            }
+            Some(run) => {
+                let remembered = keeper.recall(&id, run.ttl);
+                let registration = Arc::new(CheckRegistration { check, run });
+                entries.put_check(registration, Source::Api, remembered, Instant::now());
+            }
+        }
     }
 
     /// Makes a configuration true while the agent runs.

@@ -222,7 +222,7 @@ impl Entries {
     /// the status and output it had: those of a check of this id, or what `remembered` says.
     pub fn put_check(
         &mut self,
-        registration: CheckRegistration,
+        registration: Arc<CheckRegistration>,
         source: Source,
         remembered: Option<(Status, String)>,
         now: Instant,
@@ -235,7 +235,7 @@ impl Entries {
             status.as_str().clone_into(&mut check.status);
             check.output = output;
         }
-        self.add_check(check, CheckFacts { source, defined: Some(Arc::new(registration)) }, now);
+        self.add_check(check, CheckFacts { source, defined: Some(registration) }, now);
     }
 
     fn add_check(&mut self, mut check: Check, facts: CheckFacts, now: Instant) {

@@ -23,7 +23,7 @@ fn entries(update_interval: Duration) -> Entries {
 }
 
 fn put(entries: &mut Entries, registration: CheckRegistration, now: Instant) {
-    entries.put_check(registration, Source::Api, None, now);
+    entries.put_check(Arc::new(registration), Source::Api, None, now);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn a_check_defined_again_keeps_its_status() {
     assert_eq!((&*found.notes, &*found.status, &*found.output), ("new", "passing", "fine"));
 
     let remembered = Some((Status::Warning, "so so".to_owned()));
-    entries.put_check(check("d", ""), Source::Config, remembered, now);
+    entries.put_check(Arc::new(check("d", "")), Source::Config, remembered, now);
     let found = Arc::clone(&entries.snapshot().checks["d"]);
     assert_eq!((&*found.status, &*found.output), ("warning", "so so"));
 }
@@ -119,7 +119,7 @@ fn a_check_that_is_critical_for_too_long_takes_its_service_along() {
     put(&mut entries, impatient("c", "w1"), at(12));
     assert_eq!(entries.expire(at(12)), []);
     let due = Overdue { service_id: "w1".into(), check_id: "c".into(), timeout: Duration::from_secs(3) };
-    assert_eq!(entries.expire(at(13)), [due.clone()]);
+    assert_eq!(entries.expire(at(13)), std::slice::from_ref(&due));
     assert_eq!(entries.expire(at(13)), [], "once");
     assert_eq!(entries.expire(at(16)), [due], "again if that did not help");
     entries.remove_service("w1");

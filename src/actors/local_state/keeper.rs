@@ -15,7 +15,6 @@ use tokio::time::sleep;
 use tracing::warn;
 
 use super::LocalState;
-use super::Remembered;
 use super::disk::{Changes, Disk, DiskError, KeptCheck, KeptStatus};
 use super::entries::{Entries, is_maintenance};
 use crate::definition::Status;
@@ -30,7 +29,7 @@ pub struct Keeper {
     disk: Disk,
     noted: Mutex<BTreeSet<Arc<str>>>,
     work: Notify,
-    remembered: Mutex<Remembered>,
+    remembered: Mutex<HashMap<Arc<str>, KeptStatus>>,
     /// When the news of a TTL check was last noted.
     said: Mutex<HashMap<Arc<str>, Instant>>,
 }
@@ -116,7 +115,7 @@ impl Keeper {
         match truth {
             Truth::Status(kept) => self.disk.keep_status(&kept),
             Truth::Maintenance(kept) => {
-                self.disk.carry_out(&Changes { checks: vec![kept], ..Changes::default() })
+                self.disk.carry_out(&Changes { checks: vec![*kept], ..Changes::default() })
             }
             Truth::Gone if is_maintenance(id) => {
                 let gone_checks = vec![Arc::clone(id)];
@@ -131,7 +130,7 @@ impl Keeper {
 #[derive(Debug, PartialEq)]
 enum Truth {
     Status(KeptStatus),
-    Maintenance(KeptCheck),
+    Maintenance(Box<KeptCheck>),
     Gone,
 }
 
@@ -141,7 +140,7 @@ impl Truth {
             return Self::Gone;
         };
         if facts.defined.is_none() {
-            return Self::Maintenance(KeptCheck { check: (**check).clone(), run: None });
+            return Self::Maintenance(Box::new(KeptCheck { check: (**check).clone(), run: None }));
         }
         Self::Status(KeptStatus {
             check_id: Arc::clone(id),

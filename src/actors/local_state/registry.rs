@@ -86,7 +86,7 @@ impl LocalState {
         let runs = entries.run(&id).is_some_and(|(run, ..)| *run == registration.run);
         let renewed = source == Source::Api && !registration.run.ttl.is_zero();
         let remembered = self.keeper.as_ref().and_then(|keeper| keeper.recall(&id, registration.run.ttl));
-        entries.put_check(registration, source, remembered, Instant::now());
+        entries.put_check(Arc::new(registration), source, remembered, Instant::now());
         if let (false, Some(checks)) = (runs && !renewed, self.checks.get())
             && let Some((run, status, output)) = entries.run(&id)
         {
@@ -106,7 +106,9 @@ impl LocalState {
     pub(super) fn drop_service(&self, entries: &mut Entries, id: &str) -> Vec<Arc<str>> {
         let gone = entries.remove_service(id).unwrap_or_default();
         if let Some(checks) = self.checks.get() {
-            gone.iter().for_each(|check_id| checks.stop(check_id));
+            for check_id in &gone {
+                checks.stop(check_id);
+            }
         }
         gone
     }

@@ -38,6 +38,11 @@ const AT_A_TIME: usize = 64;
 /// doubling beyond, as Consul's does.
 const SCALE_FROM: usize = 128;
 
+/// How the agents of a cluster spread a comparison that all are asked for at once: so much per node.
+const STAGGER_PER_NODE: Duration = Duration::from_millis(10);
+/// The most of it.
+const STAGGER_MAX: Duration = Duration::from_secs(3);
+
 /// What the actor works with.
 #[derive(Clone)]
 pub struct LocalStateLinks {
@@ -83,7 +88,12 @@ async fn run(links: LocalStateLinks) {
     await_leaders_entry(&links).await;
     loop {
         let due = Instant::now() >= next_full;
-        let full = links.local.full.swap(false, Ordering::SeqCst) || due;
+        let asked = links.local.full.swap(false, Ordering::SeqCst);
+        let full = asked || due;
+        if asked && !due {
+            // Whatever made this agent look anew mostly made all others too.
+            sleep(stagger(&links)).await;
+        }
         let pause = match round(&links, full).await {
             Ok(()) => {
                 failures = 0;
@@ -106,6 +116,13 @@ async fn run(links: LocalStateLinks) {
             () = sleep(pause) => {}
         }
     }
+}
+
+/// A pause by chance that grows with the cluster, up to three seconds.
+fn stagger(links: &LocalStateLinks) -> Duration {
+    let nodes = u32::try_from(links.state.view().nodes.len()).unwrap_or(u32::MAX);
+    let longest = STAGGER_PER_NODE.saturating_mul(nodes).min(STAGGER_MAX);
+    longest.mul_f64(rand::random_range(0.0..1.0))
 }
 
 /// The interval and up to half as much more, so that the agents of a cluster spread out.

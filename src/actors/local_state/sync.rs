@@ -165,7 +165,9 @@ impl Entries {
             Settles::Node(node) => self.node_in_sync |= *node == self.node,
             Settles::Service(service, checks) => {
                 self.settle_service(service);
-                checks.iter().for_each(|check| self.settle_check(check));
+                for check in checks {
+                    self.settle_check(check);
+                }
             }
             Settles::Check(check) => self.settle_check(check),
             Settles::GoneService(id) => {

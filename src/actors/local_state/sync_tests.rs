@@ -36,7 +36,7 @@ fn check(id: &str, service_id: &str) -> CheckRegistration {
 }
 
 fn put_check(entries: &mut Entries, id: &str, service_id: &str) {
-    entries.put_check(check(id, service_id), Source::Api, None, Instant::now());
+    entries.put_check(Arc::new(check(id, service_id)), Source::Api, None, Instant::now());
 }
 
 fn put_service(entries: &mut Entries, service: Service) {
@@ -309,7 +309,7 @@ fn happen(event: &Event, entries: &mut Entries, catalog: &mut Catalog, now: &mut
         Event::PutCheck(id, service) => {
             let service = owner(*service);
             if service.is_empty() || entries.service_facts(&service).is_some() {
-                entries.put_check(check(&name(*id), &service), Source::Api, None, *now);
+                entries.put_check(Arc::new(check(&name(*id), &service)), Source::Api, None, *now);
             }
         }
         Event::RemoveCheck(id) => drop(entries.remove_check(&name(*id))),

@@ -240,6 +240,11 @@ fn on(home: &std::path::Path) -> LocalState {
     LocalState::new(&facts(), LocalSettings::default(), Some(Disk::open(home).unwrap()))
 }
 
+fn restore(local: &LocalState) {
+    let kept = local.restore();
+    local.configure_first(configured::Configured::default(), kept).unwrap();
+}
+
 #[test]
 fn what_is_registered_over_http_is_there_after_a_kill_with_its_status() {
     actix::System::new().block_on(async {
@@ -259,24 +264,85 @@ fn what_is_registered_over_http_is_there_after_a_kill_with_its_status() {
         drop(before);
 
         let after = on(home.path());
-        after.restore();
+        restore(&after);
         let local = after.local();
         assert_eq!(local.services.keys().map(|id| &**id).collect::<Vec<_>>(), ["a"]);
         let check = &local.checks["a-check"];
         assert_eq!((&*check.status, &*check.output, &*check.service_name), ("passing", "fine", "web"));
         assert_eq!(local.checks["_node_maintenance"].notes, "upgrade");
         assert_eq!(local.checks["_service_maintenance:a"].service_id, "a");
-        after.register_service(web("configured"), Source::Config).await.unwrap();
-        assert_eq!(after.local().checks["configured-check"].status, "passing", "defined again by a file");
         after.set_node_maintenance(None);
         after.deregister_service("a").await.unwrap();
         after.keep_now();
 
         let last = on(home.path());
-        last.restore();
+        restore(&last);
         assert!(last.local().services.is_empty() && last.local().checks.is_empty());
         let left = std::fs::read_dir(home.path().join("checks/state")).unwrap().count();
-        assert_eq!(left, 1, "the status of the configured check");
+        assert_eq!(left, 0, "statuses of checks that are no more");
+    });
+}
+
+#[test]
+fn files_win_and_keep_what_belongs_to_them() {
+    use crate::definition::{CheckDefinition, ServiceDefinition};
+    actix::System::new().block_on(async {
+        let minutes = |count: u64| Duration::from_secs(60 * count);
+        let check = |id: &str, ttl: Duration| CheckDefinition {
+            id: id.into(),
+            name: id.into(),
+            ttl,
+            ..Default::default()
+        };
+        let web = |checks: Vec<CheckDefinition>| ServiceDefinition {
+            name: "web".into(),
+            checks,
+            ..Default::default()
+        };
+        let home = tempfile::tempdir().unwrap();
+        let first = on(home.path());
+        let configured = first.prepare(&[web(vec![check("own", minutes(9))])], &[]).unwrap();
+        first.configure_first(configured, Vec::new()).unwrap();
+        let added = CheckDefinition { service_id: "web".into(), ..check("added", minutes(9)) };
+        let rules = Rules::default();
+        let registered =
+            crate::endpoints::agent::registration::check(&added, Source::Api, &rules, &first.local());
+        first.register_check(registered.unwrap(), Source::Api).await.unwrap();
+        for id in ["own", "added"] {
+            first.check_updated(&CheckUpdate {
+                check_id: id.into(),
+                status: Status::Passing,
+                output: "up".into(),
+            });
+        }
+        first.keep_now();
+
+        let second = on(home.path());
+        let kept = second.restore();
+        assert!(second.local().checks.is_empty());
+        let lone = CheckDefinition { service_id: "web".into(), ..check("lone", minutes(9)) };
+        let configured = second.prepare(&[web(vec![check("own", minutes(9))])], &[lone.clone()]).unwrap();
+        second.configure_first(configured, kept).unwrap();
+        let statuses = |local: &LocalState| -> Vec<String> {
+            local
+                .local()
+                .checks
+                .values()
+                .map(|check| format!("{} {}", check.check_id, check.status))
+                .collect()
+        };
+        assert_eq!(statuses(&second), ["added passing", "lone critical", "own passing"]);
+
+        let counted = *second.changes().borrow();
+        let configured = second.prepare(&[web(vec![check("own", minutes(8))])], &[]).unwrap();
+        second.configure(configured).await.unwrap();
+        assert_eq!(statuses(&second), ["added passing", "own passing"]);
+        assert!(*second.changes().borrow() > counted);
+        assert!(second.prepare(&[], &[lone]).unwrap_err().to_string().contains("does not exist"));
+        second.configure(configured::Configured::default()).await.unwrap();
+        assert!(second.local().services.is_empty() && second.local().checks.is_empty());
+        let third = on(home.path());
+        assert!(third.restore().is_empty(), "what was added to the service went with it");
     });
 }
 
