@@ -5,7 +5,6 @@ use serde_json::{Map, Value, json};
 use super::options::AgentOptions;
 use crate::endpoints::EndpointSettings;
 use crate::endpoints::agent::AgentPorts;
-use crate::endpoints::agent::registration::Rules;
 use crate::settings::Listener;
 use crate::settings::Settings;
 use crate::web::WebSettings;
@@ -38,12 +37,6 @@ impl AgentOptions {
                 server: port(ports.server),
             },
             client_addresses: network.client.iter().map(ToString::to_string).collect(),
-            rules: Rules {
-                remote_scripts: settings.check_rules.enable_remote_scripts,
-                local_scripts: settings.check_rules.enable_local_scripts,
-                sidecar_ports: (settings.ports.sidecar_min_port, settings.ports.sidecar_max_port),
-                output_max_size: size(settings.check_rules.output_max_size),
-            },
             node_meta: settings.node_meta.clone(),
             web: web(settings)?,
             endpoints: EndpointSettings {

@@ -356,7 +356,6 @@ fn facts(options: &AgentOptions, node_id: String) -> AgentFacts {
         advertise_wan: options.advertise_wan.clone(),
         ports: options.ports,
         node_meta: options.node_meta.clone(),
-        rules: options.rules.clone(),
         data_dir: options.data_dir.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         prometheus_retention: options.prometheus_retention,
         debug_config: options.debug_config.clone(),

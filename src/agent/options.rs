@@ -6,7 +6,6 @@ use std::time::Duration;
 
 use crate::endpoints::EndpointSettings;
 use crate::endpoints::agent::AgentPorts;
-use crate::endpoints::agent::registration::Rules;
 use crate::state::record::StringMap;
 use crate::web::WebSettings;
 
@@ -34,8 +33,6 @@ pub struct AgentOptions {
     pub ports: AgentPorts,
     /// Client addresses as configured, for the banner.
     pub client_addresses: Vec<String>,
-    /// What registering services and checks depends on.
-    pub rules: Rules,
     /// Metadata of the node.
     pub node_meta: StringMap,
     /// The HTTP API.
