@@ -67,7 +67,7 @@ fn start(ui: bool) -> (TestServer, Arc<Switches>) {
         debug_config: serde_json::Map::from_iter([("Some".to_owned(), json!({"Thing": 1}))]),
         ..AgentFacts::default()
     });
-    let local = Arc::new(LocalState::new(&facts));
+    let local = Arc::new(LocalState::new(&facts, crate::actors::local_state::LocalSettings::default(), None));
     let events = Arc::new(Events::new("node1", Arc::clone(&local) as Arc<dyn LocalAgent>));
     let agent = Agent { members: Arc::new(LoneMember::new(&facts)), facts, local, control: switches.clone() };
     let operator = Operator { raft: switches.clone(), restore: switches.clone() };
