@@ -153,7 +153,13 @@ pub fn check(
             None => return Err(EndpointError::Refused(format!("ServiceID {id:?} does not exist"))),
         },
     };
-    complete(definition, id, definition.name.clone(), owner.map(|service| &**service), source, rules)
+    let owner = owner.map(|service| &**service);
+    let mut registration = complete(definition, id, definition.name.clone(), owner, source, rules)?;
+    if source == Source::Config {
+        // Consul says nothing of the kind of checks that files define by themselves.
+        registration.check.kind.clear();
+    }
+    Ok(registration)
 }
 
 /// What the catalog shall hold of a service, before defaults that depend on more than its definition.
@@ -230,7 +236,7 @@ fn is_status(status: &str) -> bool {
     status.is_empty() || Status::parse(status).is_some()
 }
 
-/// The checks of a service, numbered if there are several.
+/// The checks of a service, numbered if there are several. Of several with one id the last counts.
 fn checks_of<'a>(
     service: &Service,
     definitions: impl Iterator<Item = &'a CheckDefinition>,
@@ -239,15 +245,17 @@ fn checks_of<'a>(
 ) -> Result<Vec<CheckRegistration>, EndpointError> {
     let definitions: Vec<_> = definitions.collect();
     let several = definitions.len() > 1;
-    let checks = definitions.into_iter().zip(1..).map(|(definition, number)| {
+    let mut checks: Vec<CheckRegistration> = Vec::with_capacity(definitions.len());
+    for (definition, number) in definitions.into_iter().zip(1..) {
         let id = or_else(&definition.id, || {
             let number = if several { format!(":{number}") } else { String::new() };
             format!("service:{}{number}", service.id)
         });
         let name = or_else(&definition.name, || format!("Service '{}' check", service.service));
-        complete(definition, id, name, Some(service), source, rules)
-    });
-    checks.collect()
+        checks.retain(|earlier| earlier.run.id != id);
+        checks.push(complete(definition, id, name, Some(service), source, rules)?);
+    }
+    Ok(checks)
 }
 
 /// A check with everything filled in.

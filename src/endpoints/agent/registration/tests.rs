@@ -214,6 +214,11 @@ fn what_a_definition_leaves_out_is_filled_in() {
     assert_eq!(checks[0].run.interval, MIN_INTERVAL);
     assert_eq!(checks[1].run.interval, Duration::ZERO);
 
+    let twice =
+        service_of(r#"{"Name":"web","Checks":[{"CheckID":"x","TTL":"1s"},{"CheckID":"x","TTL":"2s"}]}"#)
+            .unwrap();
+    let [last] = &twice.services[0].checks[..] else { panic!("{twice:?}") };
+    assert_eq!(last.run.ttl, Duration::from_secs(2));
     let lone = service_of(r#"{"Name":"web","Check":{"TTL":"1s"}}"#).unwrap();
     assert_eq!(&*lone.services[0].checks[0].check.check_id, "service:web");
     assert_eq!(&*lone.services[0].service.id, "web");
