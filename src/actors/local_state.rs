@@ -173,7 +173,6 @@ impl LocalState {
         drop(entries);
         match change {
             Change::Status => {
-                debug!(target: "agent", check = check_id, status = status.as_str(), "Check status updated");
                 self.statuses.send_modify(|count| *count += 1);
                 self.note([Arc::from(check_id)]);
                 self.wake.notify_one();
