@@ -91,6 +91,7 @@ pub const ROOMS: &[Room] = &[
             "base64",
         ],
     },
+    Room { name: "metrics", core: true, rooms: &[], crates: &["parking_lot"] },
     Room { name: "health", core: false, rooms: &[], crates: &["tokio", "futures"] },
     Room { name: "rpc", core: false, rooms: &["state"], crates: &["tokio", "futures", "rmp_serde"] },
     Room {
@@ -114,7 +115,7 @@ pub const ROOMS: &[Room] = &[
     Room {
         name: "web",
         core: false,
-        rooms: &["endpoints", "state"],
+        rooms: &["endpoints", "metrics", "state"],
         crates: &[
             "actix_http",
             "imbl",
@@ -141,7 +142,7 @@ pub const ROOMS: &[Room] = &[
     Room {
         name: "actors",
         core: false,
-        rooms: &["gossip", "raft", "state", "health", "rpc", "endpoints", "dns", "settings"],
+        rooms: &["gossip", "raft", "state", "health", "rpc", "endpoints", "dns", "settings", "metrics"],
         crates: &["*"],
     },
     Room { name: "telemetry", core: false, rooms: &["settings"], crates: &["*"] },

@@ -41,6 +41,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     let mut current = settings;
     super::run(
         options,
+        log.clone(),
         Box::new(move || {
             let Loaded { settings, warnings } =
                 Settings::load(&flags).map_err(|error| format!("Failed to reload: {error}"))?;

@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use crate::endpoints::EndpointSettings;
 use crate::endpoints::agent::AgentPorts;
+use crate::settings::groups::Telemetry;
 use crate::state::record::StringMap;
 use crate::web::WebSettings;
 
@@ -55,6 +56,8 @@ pub struct AgentOptions {
     pub pid_file: Option<PathBuf>,
     /// How long Prometheus metrics are kept.
     pub prometheus_retention: Duration,
+    /// `telemetry`: how metrics are named and which are shown.
+    pub telemetry: Telemetry,
     /// Every setting in effect, secrets hidden.
     pub debug_config: serde_json::Map<String, serde_json::Value>,
 }
