@@ -12,4 +12,5 @@ pub mod raft;
 pub mod settings;
 pub mod state;
 pub mod telemetry;
+pub mod watch;
 pub mod web;

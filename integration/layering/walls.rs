@@ -60,13 +60,14 @@ pub const NEVER_IN_CORES: &[(&str, &str)] = &[
 ];
 
 /// Rooms of pure functions that every other room may name, and that name none.
-pub const COMMON: &[&str] = &["cidr", "definition", "duration"];
+pub const COMMON: &[&str] = &["cidr", "definition", "duration", "watch"];
 
 /// All rooms.
 pub const ROOMS: &[Room] = &[
     Room { name: "cidr", core: true, rooms: &[], crates: &[] },
     Room { name: "definition", core: true, rooms: &[], crates: &["serde_json"] },
     Room { name: "duration", core: true, rooms: &[], crates: &[] },
+    Room { name: "watch", core: true, rooms: &[], crates: &["serde_json"] },
     Room { name: "gossip", core: true, rooms: &[], crates: &["rmp_serde", "rand", "rand_chacha"] },
     Room {
         name: "raft",

@@ -38,6 +38,7 @@ use crate::actors::mailbox::Sender;
 use crate::actors::raft_node::{NoPeers, RaftNode, RaftOptions};
 use crate::actors::session_manager::{LeadershipChanged, SessionManager};
 use crate::actors::supervision::{ExitProcess, FailStop, RestartPolicy, supervise};
+use crate::actors::watches::Watches;
 use crate::endpoints::agent::{Agent, AgentFacts, LocalAgent, LocalRegistry, LoneMember, with_segment};
 use crate::endpoints::event::{EventBus, Events, LoneBus};
 use crate::endpoints::log::Log;
@@ -135,6 +136,7 @@ struct Server {
 struct Running {
     server: Server,
     web: web::WebStopper,
+    watches: Watches,
     local: Arc<LocalState>,
     signals: Signals,
     requests: mpsc::UnboundedReceiver<Request>,
@@ -273,9 +275,12 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         info!(target: "agent", address = %address, network = "tcp", "Started HTTP server");
     }
     actix_rt::spawn(started.server);
+    let watches = Watches::new(started.addresses.first().copied(), actix_rt::Arbiter::current());
+    watches.replace(options.watches.clone());
     Ok(Running {
         server: ManuallyDrop::into_inner(server),
         web: started.stopper,
+        watches,
         local,
         signals,
         requests: waiting,
@@ -476,6 +481,7 @@ impl Running {
         };
         let mut signals = self.signals;
         let again = async { while signals.next().await == Caught::Hangup {} };
+        self.watches.stop();
         let stopping = stop(self.web, self.server);
         tokio::select! {
             stopped = tokio::time::timeout(STOP_LIMIT, stopping) => match stopped {

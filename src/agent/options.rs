@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use crate::definition::WatchDefinition;
 use crate::endpoints::EndpointSettings;
 use crate::endpoints::agent::AgentPorts;
 use crate::settings::groups::Telemetry;
@@ -56,6 +57,8 @@ pub struct AgentOptions {
     pub pid_file: Option<PathBuf>,
     /// How long Prometheus metrics are kept.
     pub prometheus_retention: Duration,
+    /// `watches`.
+    pub watches: Vec<WatchDefinition>,
     /// `telemetry`: how metrics are named and which are shown.
     pub telemetry: Telemetry,
     /// Every setting in effect, secrets hidden.
