@@ -7,6 +7,7 @@ pub mod cli;
 pub mod definition;
 pub mod duration;
 pub mod endpoints;
+pub mod health;
 pub mod metrics;
 pub mod raft;
 pub mod settings;

@@ -22,6 +22,7 @@ use tracing::{error, warn};
 
 use super::supervision::{AliveToken, ExitProcess, RestartPolicy, Supervised, supervise};
 use crate::definition::WatchDefinition;
+use crate::health;
 use crate::watch::View;
 use handler::WatchHandler;
 use question::{Answer, Behind, Question};
@@ -44,14 +45,25 @@ struct Shared {
     /// Where the agent's HTTP API is; none if it is not served.
     agent: Option<SocketAddr>,
     arbiter: ArbiterHandle,
+    /// What handlers over HTTP share.
+    http: Option<health::Shared>,
     running: Mutex<Vec<(WatchDefinition, Supervised<WatchActor>)>>,
 }
 
 impl Watches {
     /// Runs nothing yet. `listens` is an address of the agent's HTTP API; watches run on `arbiter`.
     pub fn new(listens: Option<SocketAddr>, arbiter: ArbiterHandle) -> Self {
+        let http = health::Shared::new(health::Settings {
+            environment: Vec::new(),
+            output_max_size: handler::OUTPUT,
+            user_agent: concat!("tribune/", env!("CARGO_PKG_VERSION")).to_owned(),
+            docker_host: String::new(),
+            tls: health::CheckTls::default(),
+        });
+        // It names no certificates, so there is none it could not read.
+        let http = http.inspect_err(|error| error!(target: "agent", %error, "watch handlers over HTTP")).ok();
         let agent = listens.map(reachable);
-        Self { shared: Arc::new(Shared { agent, arbiter, running: Mutex::default() }) }
+        Self { shared: Arc::new(Shared { agent, arbiter, http, running: Mutex::default() }) }
     }
 
     /// Runs these instead. Those that were among the former ones go on undisturbed; the others are stopped,
@@ -87,7 +99,9 @@ impl Watches {
         let built = definition.validate().and_then(|()| {
             let view = View::of(definition)?;
             let question = Question::new(agent, &view, definition);
-            Ok(Watch { kind: definition.kind.clone(), view, question, handler: WatchHandler::of(definition) })
+            let http = self.shared.http.as_ref().ok_or("no TLS")?;
+            let handler = WatchHandler::of(definition, http);
+            Ok(Watch { kind: definition.kind.clone(), view, question, handler })
         });
         built
             .map(Arc::new)

@@ -6,13 +6,14 @@ use std::time::Duration;
 use rustix::process::{Pid, Signal, kill_process_group};
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::process::{Child, Command};
-use tracing::{debug, error};
+use tracing::{debug, error, trace};
 
 use super::question::Answer;
-use crate::definition::{WatchDefinition, WatchHttp};
+use crate::definition::{CheckDefinition, Status, WatchDefinition, WatchHttp};
+use crate::health::{Probe, Shared};
 
 /// Bytes of a command's output that reach the log: the last ones.
-const OUTPUT: usize = 4 << 10;
+pub(super) const OUTPUT: usize = 4 << 10;
 /// How long output is waited for after the command itself has ended; whoever it left behind may hold it.
 const LINGER: Duration = Duration::from_secs(1);
 
@@ -24,14 +25,14 @@ pub(super) enum WatchHandler {
     /// To a command line for the shell.
     Shell(String),
     /// To an HTTP server.
-    Http(WatchHttp),
+    Http(WatchHttp, Shared),
 }
 
 impl WatchHandler {
     /// Of a definition that was found valid.
-    pub fn of(definition: &WatchDefinition) -> Self {
+    pub fn of(definition: &WatchDefinition, http: &Shared) -> Self {
         match &definition.http_handler_config {
-            Some(target) if definition.handler_type == "http" => Self::Http(target.clone()),
+            Some(target) if definition.handler_type == "http" => Self::Http(target.clone(), http.clone()),
             _ if definition.handler.is_empty() => Self::Command(definition.args.clone()),
             _ => Self::Shell(definition.handler.clone()),
         }
@@ -51,7 +52,7 @@ impl WatchHandler {
                 command.arg("-c").arg(line);
                 (line.clone(), command)
             }
-            Self::Http(target) => return post(target, answer, json).await,
+            Self::Http(target, http) => return post(target, http, answer, json).await,
         };
         if let Some(index) = answer.index {
             command.env("CONSUL_INDEX", index.to_string());
@@ -133,8 +134,30 @@ async fn tail(stream: Option<impl AsyncRead + Unpin>) -> Vec<u8> {
     kept
 }
 
-#[expect(clippy::unused_async, reason = "until probes are there")]
-async fn post(_target: &WatchHttp, _answer: &Answer, _json: &str) {}
+/// A request is a look at the server by an HTTP check: all is well if it takes the data.
+async fn post(target: &WatchHttp, http: &Shared, answer: &Answer, json: &str) {
+    let mut header = target.header.clone();
+    header.entry("Content-Type".to_owned()).or_insert_with(|| vec!["application/json".to_owned()]);
+    if let Some(index) = answer.index {
+        header.insert("X-Consul-Index".to_owned(), vec![index.to_string()]);
+    }
+    let request = CheckDefinition {
+        http: target.path.clone(),
+        method: if target.method.is_empty() { "POST".to_owned() } else { target.method.clone() },
+        header,
+        body: format!("{json}\n"),
+        timeout: target.timeout,
+        tls_skip_verify: target.tls_skip_verify,
+        ..CheckDefinition::default()
+    };
+    let Some(probe) = Probe::new(&request, http) else { return };
+    let outcome = probe.run().await;
+    if outcome.status == Status::Passing {
+        trace!(target: "agent", watch_handler = %target.path, output = %outcome.output, "http watch handler output");
+    } else {
+        error!(target: "agent", watch_handler = %target.path, output = %outcome.output, "http watch handler failed");
+    }
+}
 
 #[cfg(test)]
 mod tests {
