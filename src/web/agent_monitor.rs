@@ -20,5 +20,6 @@ pub(super) fn follow(request: &Request) -> Result<Reply, WebError> {
         .ok_or_else(|| WebError::bad_request(format!("Bad request: Unknown log level: {level}")))?;
     let drain = request.room().shared.drain.clone();
     let lines = lines.take_until(async move { drain.drained().await });
-    Ok(Reply::stream(ContentType::Text, stream::lines(lines)))
+    // As Consul, which names no type here.
+    Ok(Reply::stream(ContentType::None, stream::lines(lines)))
 }
