@@ -62,13 +62,14 @@ pub const NEVER_IN_CORES: &[(&str, &str)] = &[
 ];
 
 /// Rooms of pure functions that every other room may name, and that name none.
-pub const COMMON: &[&str] = &["cidr", "definition", "duration"];
+pub const COMMON: &[&str] = &["cidr", "definition", "duration", "watch"];
 
 /// All rooms.
 pub const ROOMS: &[Room] = &[
     Room { name: "cidr", core: true, rooms: &[], crates: &[] },
     Room { name: "definition", core: true, rooms: &[], crates: &["serde_json"] },
     Room { name: "duration", core: true, rooms: &[], crates: &[] },
+    Room { name: "watch", core: true, rooms: &[], crates: &["serde_json"] },
     Room { name: "gossip", core: true, rooms: &[], crates: &["rmp_serde", "rand", "rand_chacha"] },
     Room {
         name: "raft",
@@ -93,6 +94,7 @@ pub const ROOMS: &[Room] = &[
             "base64",
         ],
     },
+    Room { name: "metrics", core: true, rooms: &[], crates: &["parking_lot"] },
     Room {
         name: "health",
         core: false,
@@ -133,7 +135,7 @@ pub const ROOMS: &[Room] = &[
     Room {
         name: "web",
         core: false,
-        rooms: &["endpoints", "state"],
+        rooms: &["endpoints", "metrics", "state"],
         crates: &[
             "actix_http",
             "imbl",
@@ -160,7 +162,7 @@ pub const ROOMS: &[Room] = &[
     Room {
         name: "actors",
         core: false,
-        rooms: &["gossip", "raft", "state", "health", "rpc", "endpoints", "dns", "settings"],
+        rooms: &["gossip", "raft", "state", "health", "rpc", "endpoints", "dns", "settings", "metrics"],
         crates: &["*"],
     },
     Room { name: "telemetry", core: false, rooms: &["settings"], crates: &["*"] },

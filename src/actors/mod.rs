@@ -13,3 +13,4 @@ pub mod raft_handle;
 pub mod raft_node;
 pub mod session_manager;
 pub mod supervision;
+pub mod watches;

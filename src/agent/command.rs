@@ -38,7 +38,7 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     for warning in &warnings {
         warn!(target: "agent", "{warning}");
     }
-    super::run(options, Box::new(Files { flags, log, current: settings, next: None }))
+    super::run(options, log.clone(), Box::new(Files { flags, log, current: settings, next: None }))
 }
 
 /// The files and flags behind a running agent.

@@ -64,6 +64,7 @@ impl AgentOptions {
             skip_leave_on_interrupt: settings.skip_leave_on_interrupt,
             pid_file: settings.pid_file.clone(),
             prometheus_retention: settings.telemetry.prometheus_retention_time,
+            telemetry: settings.telemetry.clone(),
             debug_config: debug_config(settings),
         })
     }

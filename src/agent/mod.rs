@@ -14,6 +14,7 @@ pub mod command;
 pub mod data_dir;
 mod from_settings;
 mod links;
+mod measure;
 pub mod options;
 mod proposer;
 mod signals;
@@ -41,16 +42,20 @@ use crate::actors::mailbox::Sender;
 use crate::actors::raft_node::{NoPeers, RaftNode, RaftOptions};
 use crate::actors::session_manager::{LeadershipChanged, SessionManager};
 use crate::actors::supervision::{ExitProcess, FailStop, RestartPolicy, supervise};
+use crate::actors::watches::Watches;
 use crate::endpoints::agent::{Agent, AgentFacts, LocalAgent, LocalRegistry, LoneMember, with_segment};
 use crate::endpoints::event::{EventBus, Events, LoneBus};
+use crate::endpoints::log::Log;
 use crate::endpoints::operator::Operator;
 use crate::endpoints::{
     EndpointError, EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers,
 };
+use crate::metrics::Metrics;
 use crate::raft::{DriverConfig, LogDisk, Membership, MemoryLog, ServerRecord};
 use crate::state::store::{MemoryStore, WriteStore};
 use crate::state::store_disk::DiskStore;
 use crate::state::{StateError, StateMachine};
+use crate::telemetry::Telemetry;
 use crate::web::event::EventHandles;
 use crate::web::{self, WebHandles};
 use data_dir::DataDir;
@@ -105,10 +110,10 @@ pub enum StartError {
 }
 
 /// Runs an agent until it is told to stop. The exit code is Consul's: 0 after leaving, 1 otherwise.
-pub fn run(options: AgentOptions, configuration: Box<dyn Configuration>) -> ExitCode {
+pub fn run(options: AgentOptions, log: Telemetry, configuration: Box<dyn Configuration>) -> ExitCode {
     actix::System::new().block_on(async move {
         let pid_file = options.pid_file.clone();
-        let outcome = match start(&options) {
+        let outcome = match start(&options, log) {
             Ok(running) => {
                 info!(target: "agent", "Consul agent running!");
                 running.run(configuration).await
@@ -138,6 +143,7 @@ struct Server {
 struct Running {
     server: Server,
     web: web::WebStopper,
+    watches: Watches,
     local: Arc<LocalState>,
     live: watch::Sender<Arc<LiveSettings>>,
     signals: Signals,
@@ -153,6 +159,7 @@ fn start_server(
     data_dir: Option<&DataDir>,
     sessions: &LateBound<SessionManager>,
     leadership: Sender<Arc<Leadership>>,
+    metrics: &Arc<Metrics>,
 ) -> Result<Server, StartError> {
     let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
     let store: Box<dyn WriteStore> = match data_dir {
@@ -174,6 +181,7 @@ fn start_server(
         machine,
         options.raft_snapshot_threshold,
         sessions.sender(),
+        Arc::clone(metrics),
         Arc::clone(&fail_stop),
     ));
     let me = ServerRecord {
@@ -190,6 +198,7 @@ fn start_server(
         tick: TICK * options.raft_multiplier.max(1),
         applied_index,
         on_leadership: leadership,
+        metrics: Arc::clone(metrics),
     };
     let applier = kv_store.applier();
     let raft = match data_dir {
@@ -203,7 +212,7 @@ fn start_server(
     Ok(Server { kv_store: ManuallyDrop::into_inner(kv_store), raft, state })
 }
 
-fn start(options: &AgentOptions) -> Result<Running, StartError> {
+fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> {
     if !options.server {
         let text = "client agents need gossip and server RPC, which this version of tribune does not have \
                     yet; start it with -server or -dev";
@@ -228,20 +237,22 @@ fn start(options: &AgentOptions) -> Result<Running, StartError> {
         banner(options, &facts);
     }
 
+    let metrics = measure::metrics(&options.telemetry);
+    actix_rt::spawn(measure::keep_time(Arc::clone(&metrics)));
     let late_sessions = LateBound::<SessionManager>::default();
     let late_leader = LateBound::<Leader>::default();
     let (leadership, led) = watch::channel(Arc::new(Leadership::default()));
     let local = define_local(options, &facts, data_dir.as_ref())?;
     let published = leadership_sender(leadership, &late_sessions, &late_leader, &local);
-    let server = start_server(options, &facts, data_dir.as_ref(), &late_sessions, published)?;
+    let server = start_server(options, &facts, data_dir.as_ref(), &late_sessions, published, &metrics)?;
     let server = ManuallyDrop::new(server);
     let handle = server.raft.handle.clone();
     let state = server.state.clone();
     let leader: Arc<dyn LeaderRead> = Arc::new(handle.clone());
     let proposer: Arc<dyn Proposer> =
-        Arc::new(LogProposer::new(handle.clone(), led, options.rpc_hold_timeout));
+        Arc::new(LogProposer::new(handle.clone(), led, options.rpc_hold_timeout, Arc::clone(&metrics)));
 
-    start_soft_actors(&facts, &state, &proposer, &leader, &late_sessions, &late_leader);
+    start_soft_actors(&facts, &state, &proposer, &leader, &metrics, &late_sessions, &late_leader);
     start_local_state(&local, &state, &proposer, &leader);
     start_checks(options, &local, &state)?;
     // Parts that follow the configuration subscribe to this.
@@ -267,15 +278,20 @@ fn start(options: &AgentOptions) -> Result<Running, StartError> {
     let handles = WebHandles::new(endpoints)
         .with(Arc::new(agent))
         .with(Arc::new(EventHandles { events, bus }))
-        .with(Arc::new(operator));
+        .with(Arc::new(operator))
+        .with(metrics)
+        .with(Arc::new(Log(Arc::new(measure::ProcessLog(log)))));
     let started = web::start(options.web.clone(), handles, web::routes())?;
     for address in &started.addresses {
         info!(target: "agent", address = %address, network = "tcp", "Started HTTP server");
     }
     actix_rt::spawn(started.server);
+    let watches = Watches::new(started.addresses.first().copied(), actix_rt::Arbiter::current());
+    watches.replace(options.live.watches.clone());
     Ok(Running {
         server: ManuallyDrop::into_inner(server),
         web: started.stopper,
+        watches,
         local,
         live,
         signals,
@@ -311,12 +327,14 @@ fn start_soft_actors(
     state: &crate::state::StateReader,
     proposer: &Arc<dyn Proposer>,
     leader: &Arc<dyn LeaderRead>,
+    metrics: &Arc<Metrics>,
     late_sessions: &LateBound<SessionManager>,
     late_leader: &LateBound<Leader>,
 ) {
     let here = actix_rt::Arbiter::current();
     let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
     let (reader, way_in, led) = (state.clone(), Arc::clone(proposer), Arc::clone(leader));
+    let measured = Arc::clone(metrics);
     late_sessions.bind(supervise(
         "session manager",
         &here,
@@ -324,16 +342,17 @@ fn start_soft_actors(
         Arc::clone(&fail_stop),
         move |alive| {
             let leads = led.leadership().is_leader;
-            SessionManager::new(reader.clone(), Arc::clone(&way_in), leads, alive).start()
+            SessionManager::new(reader.clone(), Arc::clone(&way_in), Arc::clone(&measured), leads, alive)
+                .start()
         },
     ));
     let (reader, way_in, led) = (state.clone(), Arc::clone(proposer), Arc::clone(leader));
-    let facts = Arc::clone(facts);
+    let (facts, measured) = (Arc::clone(facts), Arc::clone(metrics));
     late_leader.bind(supervise("leader", &here, RestartPolicy::default(), fail_stop, move |alive| {
         let leads = led.leadership().is_leader;
         let members = Arc::new(Alone(Arc::clone(&facts)));
-        Leader::new(facts.datacenter.clone(), reader.clone(), Arc::clone(&way_in), members, leads, alive)
-            .start()
+        let (datacenter, measured) = (facts.datacenter.clone(), Arc::clone(&measured));
+        Leader::new(datacenter, reader.clone(), Arc::clone(&way_in), members, measured, leads, alive).start()
     }));
 }
 
@@ -487,6 +506,7 @@ impl Running {
         // Nothing is refused from here on.
         self.local.set_meta(with_segment(live.node_meta.clone()));
         self.local.set_discard_output(live.discard_check_output);
+        self.watches.replace(live.watches.clone());
         let established = self.local.configure(configured).await;
         configuration.accepted();
         self.live.send_replace(Arc::new(live));
@@ -527,6 +547,7 @@ impl Running {
         };
         let mut signals = self.signals;
         let again = async { while signals.next().await == Caught::Hangup {} };
+        self.watches.stop();
         let stopping = stop(self.web, self.local, self.server);
         tokio::select! {
             stopped = tokio::time::timeout(STOP_LIMIT, stopping) => match stopped {

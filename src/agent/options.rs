@@ -9,7 +9,7 @@ use crate::actors::local_state::LocalSettings;
 use crate::definition::{CheckDefinition, ServiceDefinition, WatchDefinition};
 use crate::endpoints::EndpointSettings;
 use crate::endpoints::agent::AgentPorts;
-use crate::settings::groups::DnsConfig;
+use crate::settings::groups::{DnsConfig, Telemetry};
 use crate::state::record::StringMap;
 use crate::web::WebSettings;
 
@@ -63,6 +63,8 @@ pub struct AgentOptions {
     pub pid_file: Option<PathBuf>,
     /// How long Prometheus metrics are kept.
     pub prometheus_retention: Duration,
+    /// `telemetry`: how metrics are named and which are shown.
+    pub telemetry: Telemetry,
     /// Every setting in effect, secrets hidden.
     pub debug_config: serde_json::Map<String, serde_json::Value>,
 }

@@ -7,15 +7,13 @@ mod health;
 mod record;
 mod services;
 
-use std::fmt::Write as _;
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderValue;
 
-use super::reply::{ContentType, Reply};
-use super::{Answer, Json, Request, Route, WebError};
+use super::reply::Reply;
+use super::{Answer, Json, Request, Route, WebError, agent_metrics, agent_monitor};
 use crate::endpoints::EndpointError;
 use crate::endpoints::agent::{Agent, Member};
 use crate::endpoints::decode::{Decoded, Json as Body};
@@ -31,8 +29,8 @@ pub fn routes() -> Vec<Route> {
         Route::new("/v1/agent/host", &["GET"], |request| Answer::later(host(request))),
         Route::new("/v1/agent/maintenance", &["PUT"], |request| node_maintenance(&request).into()),
         Route::new("/v1/agent/reload", &["PUT"], |request| Answer::later(reload(request))),
-        Route::new("/v1/agent/monitor", &["GET"], |request| monitor(&request).into()),
-        Route::new("/v1/agent/metrics", &["GET"], |request| metrics(&request).into()),
+        Route::new("/v1/agent/monitor", &["GET"], |request| agent_monitor::follow(&request).into()),
+        Route::new("/v1/agent/metrics", &["GET"], |request| agent_metrics::show(&request).into()),
         Route::new("/v1/agent/members", &["GET"], |request| members(&request).into()),
         Route::new("/v1/agent/join/", &["PUT"], |request| Answer::later(join(request))),
         Route::new("/v1/agent/leave", &["PUT"], |request| Answer::later(leave(request))),
@@ -190,72 +188,8 @@ async fn force_leave(request: Request) -> Result<Reply, WebError> {
     Ok(Reply::ok())
 }
 
-fn monitor(request: &Request) -> Result<Reply, WebError> {
-    const LEVELS: [&str; 6] = ["", "trace", "debug", "info", "warn", "error"];
-    let level = request.arg("loglevel").unwrap_or_default();
-    if !LEVELS.contains(&level.to_lowercase().as_str()) && !level.eq_ignore_ascii_case("err") {
-        return Err(WebError::bad_request(format!("Bad request: Unknown log level: {level}")));
-    }
-    Err(EndpointError::NotImplemented("streaming logs: not built into this version yet".to_owned()).into())
-}
-
-/// Length of the intervals metrics belong to, seconds.
-const METRICS_INTERVAL: u64 = 10;
-
-fn metrics(request: &Request) -> Result<Reply, WebError> {
-    let agent = handle::<Agent>(request)?;
-    let gauges = gauges(request);
-    if request.arg("format") == Some("prometheus") {
-        if agent.facts.prometheus_retention.is_zero() {
-            let text = "Prometheus is not enabled since its retention time is not positive";
-            return Ok(Reply::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-        }
-        let mut text = String::new();
-        for (name, help, value) in gauges {
-            let name = name.replace('.', "_");
-            // Writing to a string cannot fail.
-            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
-        }
-        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        return Ok(Reply::with_body(StatusCode::OK, ContentType::Other(kind), text));
-    }
-    let seconds = now_ns() / 1_000_000_000 / METRICS_INTERVAL * METRICS_INTERVAL;
-    Ok(Reply::write_json(request.pretty(), |json| {
-        json.object(|json| {
-            json.key("Timestamp").text(&go_time(seconds));
-            json.key("Gauges").array(|json| {
-                for (name, _, value) in &gauges {
-                    json.object(|json| {
-                        json.key("Name").text(name);
-                        json.key("Value").u64(*value);
-                        json.key("Labels").object(|_| {});
-                    });
-                }
-            });
-            for empty in ["Points", "Counters", "Samples"] {
-                json.key(empty).array(|_| {});
-            }
-        });
-    }))
-}
-
-/// What this build measures: name, meaning, value.
-fn gauges(request: &Request) -> Vec<(&'static str, &'static str, u64)> {
-    const PAGE: u64 = 4096;
-    let endpoints = request.endpoints();
-    let resident = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok())
-        .unwrap_or_default();
-    vec![
-        ("consul.rpc.queries_blocking", "Blocking queries that wait", endpoints.state.watches().parked()),
-        ("consul.runtime.sys_bytes", "Memory resident, in bytes", resident.saturating_mul(PAGE)),
-        ("consul.state.index", "Raft index of the published state", endpoints.state.view().index),
-    ]
-}
-
 /// A time as Go prints one in UTC: `2026-11-21 19:25:10 +0000 UTC`.
-fn go_time(seconds: u64) -> String {
+pub(super) fn go_time(seconds: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} +0000 UTC")

@@ -185,20 +185,20 @@ impl Entries {
         let facts = ServiceFacts { source, sidecar_of, defined: Arc::clone(&service) };
         self.service_facts.insert(Arc::clone(&id), facts);
         self.pending.gone_services.remove(&id);
-        self.hold_service(service);
+        self.hold_service(&service);
     }
 
     /// Puts a service into its place and has it sent.
-    pub(super) fn hold_service(&mut self, service: Arc<Service>) {
+    pub(super) fn hold_service(&mut self, service: &Arc<Service>) {
         let id = Arc::clone(&service.id);
-        self.held.services.insert(Arc::clone(&id), Arc::clone(&service));
+        self.held.services.insert(Arc::clone(&id), Arc::clone(service));
         self.pending.services.insert(Arc::clone(&id));
         let checks: Vec<_> = self.checks_of(&id).cloned().collect();
         for check_id in checks {
             let Some(check) = self.held.checks.get(&check_id) else { continue };
             if check.service_name != *service.service || check.service_tags != service.tags {
                 let mut check = (**check).clone();
-                name_service(&mut check, &service);
+                name_service(&mut check, service);
                 self.hold_check(check);
             }
         }

@@ -85,7 +85,7 @@ impl Entries {
         for (service, known) in adopted {
             let id = Arc::clone(&service.id);
             let same = same_service(&known, &service);
-            self.hold_service(service);
+            self.hold_service(&service);
             if same {
                 self.pending.services.remove(&id);
             }

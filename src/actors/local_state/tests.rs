@@ -8,7 +8,7 @@ use super::sync::SERF_HEALTH;
 use super::*;
 use crate::actors::supervision::AliveToken;
 use crate::endpoints::agent::LocalRegistry;
-use crate::endpoints::agent::registration::{Registration, ServiceRegistration};
+use crate::endpoints::agent::registration::{CheckRegistration, Registration, ServiceRegistration};
 use crate::endpoints::{Applied, Leadership};
 use crate::endpoints::{EndpointError, LeaderRead, Proposer};
 use crate::state::command::Register;
@@ -321,7 +321,8 @@ fn files_win_and_keep_what_belongs_to_them() {
         let kept = second.restore();
         assert!(second.local().checks.is_empty());
         let lone = CheckDefinition { service_id: "web".into(), ..check("lone", minutes(9)) };
-        let configured = second.prepare(&[web(vec![check("own", minutes(9))])], &[lone.clone()]).unwrap();
+        let configured =
+            second.prepare(&[web(vec![check("own", minutes(9))])], std::slice::from_ref(&lone)).unwrap();
         second.configure_first(configured, kept).unwrap();
         let statuses = |local: &LocalState| -> Vec<String> {
             local
