@@ -99,6 +99,7 @@ pub const ROOMS: &[Room] = &[
         rooms: &[],
         crates: &[
             "tokio",
+            "futures",
             "hyper",
             "hyper_util",
             "h2",
