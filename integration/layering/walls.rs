@@ -101,6 +101,7 @@ pub const ROOMS: &[Room] = &[
         rooms: &[],
         crates: &[
             "tokio",
+            "futures",
             "hyper",
             "hyper_util",
             "h2",

@@ -203,6 +203,8 @@ impl HealthChecks {
                     alias: Arc::clone(&alias),
                     probes: probes.clone(),
                     offsets: Arc::clone(&offsets),
+                    streak: None,
+                    looking: None,
                     alive,
                 })
             }

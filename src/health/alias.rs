@@ -41,7 +41,8 @@ mod tests {
     #[test]
     fn the_worst_decides() {
         use Status::{Critical, Passing, Warning};
-        let cases: [(&str, &[(&str, Status, &str)], Status, &str); 5] = [
+        type Case<'a> = (&'a str, &'a [(&'a str, Status, &'a str)], Status, &'a str);
+        let cases: [Case<'_>; 5] = [
             ("none", &[], Passing, "No checks found."),
             ("all pass", &[("a", Passing, "x"), ("b", Passing, "y")], Passing, "All checks passing."),
             (

@@ -144,7 +144,7 @@ impl DockerProbe {
         form: Plain,
     ) -> Result<(u16, Tail), String> {
         let (stream, host, base) = self.open().await?;
-        let ends = stream.ends();
+        let peer = stream.peer();
         let mut request = Request::builder().method(method).uri(format!("{base}{path}")).header(HOST, host);
         request = request.header(CONNECTION, "close");
         if !body.is_empty() {
@@ -152,7 +152,7 @@ impl DockerProbe {
         }
         let request = request.body(body).map_err(|error| error.to_string())?;
         ask(stream, request, async |response| {
-            let response = response.map_err(|error| failure(&error, ends))?;
+            let response = response.map_err(|error| failure(&error, peer))?;
             let status = response.status().as_u16();
             let mut tail = Tail::new(limit);
             let body = response.into_body();

@@ -3,10 +3,12 @@
 //! Two messages with one field each are written and read by hand: a generated client would cost more than it
 //! explains. Texts are those of Go's gRPC client.
 
+use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::{BufMut as _, Bytes, BytesMut};
+use futures::future::{Either, select};
 use h2::RecvStream;
 use hyper::header::{self, HeaderMap, HeaderName, HeaderValue};
 use hyper::{Method, Request, Response, StatusCode};
@@ -85,11 +87,12 @@ impl GrpcProbe {
 
 /// Connects, over TLS if asked to; errors in the words of Go's gRPC transport.
 async fn open(address: &str, tls: &Tls, how: Option<&TlsUse>) -> Result<Stream, String> {
-    let stream = net::connect(address).await.map_err(|error| format!("Error while dialing {error}"))?;
-    let Some(how) = how else { return Ok(Stream::plain(stream)) };
+    let reached = net::connect(address).await.map_err(|error| format!("Error while dialing {error}"))?;
+    let Some(how) = how else { return Ok(Stream::plain(reached)) };
+    let (stream, peer) = reached;
     tls.wrap(stream, net::host_of(address), how)
         .await
-        .map(Stream::secure)
+        .map(|stream| Stream::secure(stream, peer))
         .map_err(|error| format!("authentication handshake failed: {error}"))
 }
 
@@ -329,12 +332,12 @@ impl H2PingProbe {
 
     async fn ping(&self) -> Result<(), String> {
         let no_dial = |error: String| format!("Failed to dial to {}: {error}", self.target);
-        let stream = net::connect(&self.target).await.map_err(|error| no_dial(error.to_string()))?;
+        let (stream, peer) = net::connect(&self.target).await.map_err(|error| no_dial(error.to_string()))?;
         let stream = match &self.tls_use {
-            None => Stream::plain(stream),
+            None => Stream::plain((stream, peer)),
             Some(how) => {
                 let host = net::host_of(&self.target);
-                Stream::secure(self.tls.wrap(stream, host, how).await.map_err(no_dial)?)
+                Stream::secure(self.tls.wrap(stream, host, how).await.map_err(no_dial)?, peer)
             }
         };
         let (_client, mut connection) = h2::client::handshake(stream)
@@ -343,8 +346,14 @@ impl H2PingProbe {
         let Some(mut pinger) = connection.ping_pong() else {
             return Err("HTTP2 ping failed: the connection cannot be pinged".to_owned());
         };
-        let pong = alongside(pinger.ping(h2::Ping::opaque()), connection).await;
-        pong.map(|_| ()).map_err(|error| format!("HTTP2 ping failed: {error}"))
+        // A connection that ends does not tell the pinger.
+        match select(pin!(pinger.ping(h2::Ping::opaque())), pin!(connection)).await {
+            Either::Left((Ok(_), _)) => Ok(()),
+            Either::Left((Err(error), _)) | Either::Right((Err(error), _)) => {
+                Err(format!("HTTP2 ping failed: {error}"))
+            }
+            Either::Right((Ok(()), _)) => Err("HTTP2 ping failed: http2: client conn is closed".to_owned()),
+        }
     }
 }
 

@@ -95,18 +95,16 @@ async fn resolve(network: Network, address: &str) -> Result<Vec<SocketAddr>, Dia
     Ok(found)
 }
 
-/// Connects to the first address that lets us. No time limit of its own.
+/// Connects to the first address that lets us, and says which. No time limit of its own.
 ///
 /// # Errors
 /// `dial tcp 127.0.0.1:1: connect: connection refused` and the like, for the first address tried.
-pub(super) async fn connect(address: &str) -> Result<TcpStream, DialError> {
+pub(super) async fn connect(address: &str) -> Result<(TcpStream, SocketAddr), DialError> {
     let mut first = None;
     for candidate in resolve(Network::Tcp, address).await? {
         match TcpStream::connect(candidate).await {
             Ok(stream) => {
-                // A request is one write; waiting for more to send would only delay it.
-                let _ = stream.set_nodelay(true);
-                return Ok(stream);
+                return Ok((stream, candidate));
             }
             Err(error) => {
                 let text = format!("dial tcp {candidate}: {}", call_error("connect", &error));
@@ -134,40 +132,34 @@ pub(super) async fn connect_udp(address: &str) -> Result<(UdpSocket, SocketAddr)
     Ok((socket, target))
 }
 
-/// Own and other address of a connected socket, as far as known.
-pub(super) type Ends = [Option<SocketAddr>; 2];
-
 trait Io: AsyncRead + AsyncWrite + Send + Unpin {}
 impl<T: AsyncRead + AsyncWrite + Send + Unpin> Io for T {}
 
 /// A connection of any kind.
 pub(super) struct Stream {
     io: Box<dyn Io>,
-    ends: Ends,
+    peer: Option<SocketAddr>,
 }
 
 impl Stream {
     /// Plain TCP.
-    pub fn plain(stream: TcpStream) -> Self {
-        let ends = [stream.local_addr().ok(), stream.peer_addr().ok()];
-        Self { io: Box::new(stream), ends }
+    pub fn plain((stream, peer): (TcpStream, SocketAddr)) -> Self {
+        Self { io: Box::new(stream), peer: Some(peer) }
     }
 
     /// TLS over TCP.
-    pub fn secure(stream: TlsStream<TcpStream>) -> Self {
-        let tcp = stream.get_ref().0;
-        let ends = [tcp.local_addr().ok(), tcp.peer_addr().ok()];
-        Self { io: Box::new(stream), ends }
+    pub fn secure(stream: TlsStream<TcpStream>, peer: SocketAddr) -> Self {
+        Self { io: Box::new(stream), peer: Some(peer) }
     }
 
     /// A local socket.
     pub fn local(stream: UnixStream) -> Self {
-        Self { io: Box::new(stream), ends: [None, None] }
+        Self { io: Box::new(stream), peer: None }
     }
 
-    /// Its addresses, for texts.
-    pub const fn ends(&self) -> Ends {
-        self.ends
+    /// Whom it reaches, for texts.
+    pub const fn peer(&self) -> Option<SocketAddr> {
+        self.peer
     }
 }
 
@@ -199,10 +191,16 @@ impl AsyncWrite for Stream {
     }
 }
 
-/// Go's text for a read or write that failed on a connected socket.
-pub(super) fn socket_error(doing: &str, network: &str, ends: Ends, error: &io::Error) -> String {
-    let [own, peer] = ends.map(|end| end.map_or_else(|| "?".to_owned(), |address| address.to_string()));
-    format!("{doing} {network} {own}->{peer}: {doing}: {}", os_error(error))
+/// Go's text for a read or write that failed on a connected socket, without our own address: its port is another
+/// at every look, and an output that never stays the same would be news every time.
+pub(super) fn socket_error(
+    doing: &str,
+    network: &str,
+    peer: Option<SocketAddr>,
+    error: &io::Error,
+) -> String {
+    let peer = peer.map_or_else(|| "?".to_owned(), |address| address.to_string());
+    format!("{doing} {network} {peer}: {doing}: {}", os_error(error))
 }
 
 #[cfg(test)]

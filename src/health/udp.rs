@@ -27,8 +27,7 @@ impl UdpProbe {
 
     async fn ask(&self) -> Result<(), String> {
         let (socket, peer) = net::connect_udp(&self.address).await.map_err(|error| error.to_string())?;
-        let ends = [socket.local_addr().ok(), Some(peer)];
-        let failed = |doing| move |error| net::socket_error(doing, "udp", ends, &error);
+        let failed = |doing| move |error| net::socket_error(doing, "udp", Some(peer), &error);
         socket.send(&[]).await.map_err(failed("write"))?;
         socket.recv(&mut [0; 1]).await.map_err(failed("read"))?;
         Ok(())

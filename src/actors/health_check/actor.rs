@@ -1,11 +1,12 @@
 //! The actor of a check: keeps its time, and has the looking done elsewhere.
 
+use std::panic::AssertUnwindSafe;
 use std::pin::pin;
 use std::sync::Arc;
 use std::time::Duration;
 
 use actix::{Actor, ActorContext, Addr, AsyncContext, Context, Handler, Message, WrapFuture};
-use futures::future::{Either, select};
+use futures::future::{Either, FutureExt as _, select};
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 use tokio::task::JoinHandle;
@@ -33,6 +34,10 @@ pub(super) struct HealthCheckActor {
     pub probes: Handle,
     /// When to begin.
     pub offsets: Arc<Offsets>,
+    /// What has been counted.
+    pub streak: Option<Streak>,
+    /// The probe at work.
+    pub looking: Option<Looking>,
     /// Tells of its end.
     pub alive: AliveToken,
 }
@@ -60,8 +65,9 @@ impl Actor for HealthCheckActor {
         match &self.cell.kind {
             Kind::Probe { probe, interval, streak } => {
                 let first = Instant::now() + self.offsets.next(*interval);
-                let looking = Looking { probe: Arc::clone(probe), probes: self.probes.clone() };
-                context.spawn(look(cell, looking, first, *interval, streak.clone()).into_actor(self));
+                self.streak = Some(streak.clone());
+                let looking = look(Arc::clone(probe), first, *interval, context.address());
+                self.looking = Some(Looking(self.probes.spawn(looking)));
             }
             Kind::Ttl { .. } => {
                 context.spawn(watch_ttl(cell).into_actor(self));
@@ -83,48 +89,44 @@ impl Handler<Stop> for HealthCheckActor {
     }
 }
 
-/// How and where a probe runs.
-struct Looking {
-    probe: Arc<Probe>,
-    probes: Handle,
-}
+/// The looking of a check, which ends with its actor.
+pub(super) struct Looking(JoinHandle<()>);
 
-/// A look that is ended when nobody waits for it any more.
-struct Look(JoinHandle<Outcome>);
-
-impl Drop for Look {
+impl Drop for Looking {
     fn drop(&mut self) {
         self.0.abort();
     }
 }
 
-impl Looking {
-    /// One look. One that panics is a failed one.
-    async fn once(&self) -> Outcome {
-        let probe = Arc::clone(&self.probe);
-        let mut look = Look(self.probes.spawn(async move { probe.run().await }));
-        match (&mut look.0).await {
-            Ok(outcome) => outcome,
-            Err(error) if error.is_panic() => {
-                Outcome::critical("The check itself failed; see the agent's log")
-            }
-            // The probes' thread is gone: the agent stops.
-            Err(_) => std::future::pending().await,
+/// A probe looked.
+#[derive(Message)]
+#[rtype(result = "()")]
+struct Looked(Outcome);
+
+impl Handler<Looked> for HealthCheckActor {
+    type Result = ();
+
+    fn handle(&mut self, Looked(Outcome { status, output }): Looked, _: &mut Self::Context) {
+        let Some(streak) = &mut self.streak else { return };
+        match streak.count(status) {
+            Some(status) => self.cell.tell(Outcome { status, output }),
+            None => tell_of_waiting(&self.cell, status),
         }
     }
 }
 
-/// Looks at every interval, for ever. A look that takes longer lets the next ones fall out; the rest stay where
-/// they are, so that checks remain spread.
-async fn look(cell: Arc<Cell>, looking: Looking, first: Instant, interval: Duration, mut streak: Streak) {
+/// Looks at every interval, for ever, on the probes' thread; the actor is only woken by what was seen. A look
+/// that takes longer than the interval lets the next ones fall out; the rest stay where they are, so that checks
+/// remain spread.
+async fn look(probe: Arc<Probe>, first: Instant, interval: Duration, actor: Addr<HealthCheckActor>) {
     let mut next = first;
     loop {
         sleep_until(next).await;
-        let Outcome { status, output } = looking.once().await;
-        match streak.count(status) {
-            Some(status) => cell.tell(Outcome { status, output }),
-            None => tell_of_waiting(&cell, status),
-        }
+        let outcome = AssertUnwindSafe(probe.run())
+            .catch_unwind()
+            .await
+            .unwrap_or_else(|_| Outcome::critical("The check itself failed; see the agent's log"));
+        actor.do_send(Looked(outcome));
         let late = Instant::now().saturating_duration_since(next);
         let missed = late.as_nanos() / interval.as_nanos().max(1);
         next += interval.saturating_mul(u32::try_from(missed).unwrap_or(u32::MAX).saturating_add(1));

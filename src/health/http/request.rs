@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 use std::error::Error as _;
 use std::future::poll_fn;
+use std::net::SocketAddr;
 use std::pin::{Pin, pin};
 use std::task::Poll;
 
@@ -189,13 +190,13 @@ pub(super) enum Step {
 impl Call {
     /// Connects.
     pub async fn open(&self, tls: &Tls, how: &TlsUse) -> Result<Stream, String> {
-        let stream = net::connect(&self.target.address).await.map_err(|error| error.to_string())?;
+        let (stream, peer) = net::connect(&self.target.address).await.map_err(|error| error.to_string())?;
         if !self.target.secure() {
-            return Ok(Stream::plain(stream));
+            return Ok(Stream::plain((stream, peer)));
         }
         let host = self.target.url.host_str().unwrap_or_default();
         let host = host.trim_start_matches('[').trim_end_matches(']');
-        Ok(Stream::secure(tls.wrap(stream, host, how).await?))
+        Ok(Stream::secure(tls.wrap(stream, host, how).await?, peer))
     }
 
     fn request(&self, body: String) -> Result<Request<String>, String> {
@@ -224,10 +225,10 @@ impl Call {
         body_limit: usize,
         answer: &mut Option<Answer>,
     ) -> Result<Step, String> {
-        let ends = stream.ends();
+        let peer = stream.peer();
         let request = self.request(body)?;
         ask(stream, request, async |response| {
-            let response = response.map_err(|error| failure(&error, ends))?;
+            let response = response.map_err(|error| failure(&error, peer))?;
             let status = response.status().as_u16();
             if follow && let Some(step) = moved(status, response.headers())? {
                 return Ok(step);
@@ -318,7 +319,7 @@ pub(in super::super) async fn read_body(mut body: Incoming, tail: &mut Tail) -> 
 }
 
 /// Go's text for a request without an answer.
-pub(in super::super) fn failure(error: &hyper::Error, ends: net::Ends) -> String {
+pub(in super::super) fn failure(error: &hyper::Error, peer: Option<SocketAddr>) -> String {
     if error.is_incomplete_message() || error.is_closed() || error.is_canceled() {
         return "EOF".to_owned();
     }
@@ -327,7 +328,7 @@ pub(in super::super) fn failure(error: &hyper::Error, ends: net::Ends) -> String
     }
     match error.source().and_then(|source| source.downcast_ref::<std::io::Error>()) {
         Some(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => "EOF".to_owned(),
-        Some(io) if io.get_ref().is_none() => net::socket_error("read", "tcp", ends, io),
+        Some(io) if io.get_ref().is_none() => net::socket_error("read", "tcp", peer, io),
         Some(io) => os_error(io),
         None => error.to_string(),
     }
