@@ -4,6 +4,7 @@
 //! what a message means is decided in its core. `Addr` does not leave this room and `agent`: the
 //! others hold handles and traits.
 
+pub mod health_check;
 pub mod kv_store;
 pub mod leader;
 pub mod local_state;
@@ -12,3 +13,4 @@ pub mod raft_handle;
 pub mod raft_node;
 pub mod session_manager;
 pub mod supervision;
+pub mod watches;
