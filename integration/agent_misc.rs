@@ -66,7 +66,10 @@ fn metrics_are_there_from_the_start_and_move() {
     });
     let sample = interval("consul.kvs.apply");
     let number = |field: &str| sample[field].as_f64().unwrap_or(-1.0);
-    assert!(number("Min") > 0.0 && number("Min") <= number("Mean") && number("Mean") <= number("Max"), "{sample}");
+    assert!(
+        number("Min") > 0.0 && number("Min") <= number("Mean") && number("Mean") <= number("Max"),
+        "{sample}"
+    );
     assert!((number("Sum") / 10.0 - number("Rate")).abs() < 1e-9, "{sample}");
 }
 
@@ -78,7 +81,12 @@ fn metrics_are_named_and_filtered_as_configured() {
     let answer = agent.get("/v1/agent/metrics?format=prometheus").expect(415);
     assert_eq!(answer.text(), "Prometheus is not enabled since its retention time is not positive");
     let text = agent.get("/v1/agent/metrics").expect(200).text();
-    for (name, shown) in [("my.kvs.apply", true), ("my.http.GET.v1.kv._", true), ("my.http.PUT.v1.kv._", false), ("consul", false)] {
+    for (name, shown) in [
+        ("my.kvs.apply", true),
+        ("my.http.GET.v1.kv._", true),
+        ("my.http.PUT.v1.kv._", false),
+        ("consul", false),
+    ] {
         assert_eq!(text.contains(&format!("\"{name}")), shown, "{name}");
     }
 }
@@ -104,17 +112,24 @@ fn the_log_can_be_watched_at_any_level() {
     let mut agent = Agent::dev();
     let bad = agent.get("/v1/agent/monitor?loglevel=loud").expect(400).text();
     assert_eq!(bad, "Bad request: Unknown log level: loud");
-    let (plain, structured, errors) =
-        (monitor(&agent, "loglevel=info"), monitor(&agent, "loglevel=trace&logjson"), monitor(&agent, "loglevel=err"));
+    let (plain, structured, errors) = (
+        monitor(&agent, "loglevel=info"),
+        monitor(&agent, "loglevel=trace&logjson"),
+        monitor(&agent, "loglevel=err"),
+    );
     agent.settle();
     agent.put("/v1/agent/maintenance?enable=true&reason=test", "").expect(200);
     let wait = |lines: &Receiver<String>, part: &str| {
-        eventually(LIMIT, || lines.try_iter().find(|line| line.contains(part))).unwrap_or_else(|| panic!("{part}"))
+        eventually(LIMIT, || lines.try_iter().find(|line| line.contains(part)))
+            .unwrap_or_else(|| panic!("{part}"))
     };
     let line = wait(&plain, "_node_maintenance");
     assert!(line.contains(" [INFO]  agent: ") && line.starts_with("20"), "{line}");
     let line: Value = serde_json::from_str(&wait(&structured, "_node_maintenance")).expect("a line of JSON");
-    assert!(line["@level"].is_string() && line["@module"].is_string() && line["@timestamp"].is_string(), "{line}");
+    assert!(
+        line["@level"].is_string() && line["@module"].is_string() && line["@timestamp"].is_string(),
+        "{line}"
+    );
     assert!(errors.try_iter().all(|line| !line.contains("_node_maintenance")), "below its level");
     // Whoever watches must not keep the agent from stopping.
     agent.signal(Signal::INT);
@@ -177,7 +192,11 @@ fn handlers_do_not_overlap_and_end_with_the_agent() {
     assert_eq!(lines(&began).len(), 1, "one at a time");
     std::fs::write(home.path().join("go"), "").expect("a file");
     until("the second run", LIMIT, || lines(&began).len() == 2);
-    assert!(lines(&began)[1].contains("\"Value\":\"Mw==\""), "the changes meanwhile are one: {:?}", lines(&began));
+    assert!(
+        lines(&began)[1].contains("\"Value\":\"Mw==\""),
+        "the changes meanwhile are one: {:?}",
+        lines(&began)
+    );
     fixture::key(&agent, "k", "4");
     until("the third run", LIMIT, || pids.exists());
     agent.signal(Signal::INT);
@@ -217,7 +236,10 @@ fn server() -> (SocketAddr, Receiver<Request>) {
             let length = lower.iter().find_map(|line| line.strip_prefix("content-length: ")?.parse().ok());
             let mut body = vec![0; length.unwrap_or(0)];
             reader.read_exact(&mut body).ok();
-            reader.get_mut().write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n").ok();
+            reader
+                .get_mut()
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 0\r\nConnection: close\r\n\r\n")
+                .ok();
             let body = String::from_utf8_lossy(&body).into_owned();
             let line = head.first().cloned().unwrap_or_default();
             if sender.send(Request { line, headers: lower, body }).is_err() {
@@ -254,16 +276,23 @@ fn watches_of_every_kind_tell_http_servers() {
             seen.extend(requests.try_iter());
             seen.iter().any(|request| request.line.starts_with(&line) && request.body.contains(part))
         });
-        let at = seen.iter().position(|request| request.line.starts_with(&line) && request.body.contains(part));
+        let at =
+            seen.iter().position(|request| request.line.starts_with(&line) && request.body.contains(part));
         seen.swap_remove(at.expect("it was there"))
     };
-    for (kind, first) in [("key", "null"), ("keyprefix", "null"), ("service", "[]"), ("event", "[]"), ("nodes", "node1")] {
+    for (kind, first) in
+        [("key", "null"), ("keyprefix", "null"), ("service", "[]"), ("event", "[]"), ("nodes", "node1")]
+    {
         wait(kind, first);
     }
     fixture::key(&agent, "a", "1");
     let request = wait("key", "\"Value\":\"MQ==\"");
     let index = agent.get("/v1/kv/a").index();
-    for header in ["content-type: application/json".to_owned(), "x-mine: yes".to_owned(), format!("x-consul-index: {index}")] {
+    for header in [
+        "content-type: application/json".to_owned(),
+        "x-mine: yes".to_owned(),
+        format!("x-consul-index: {index}"),
+    ] {
         assert!(request.headers.contains(&header), "{header}: {request:?}");
     }
     fixture::key(&agent, "p/1", "1");
@@ -293,11 +322,15 @@ fn services_are_registered_by_the_command_line() {
     };
     let done = |text: &str| (Some(0), format!("{text}\n"), String::new());
     assert_eq!(call(&["register", &file]), done("Registered service: web"));
-    let flags = ["register", "-name=db", "-port=5432", "-tag=x", "-meta=k=v", "-tagged-address=lan=10.0.0.1:1"];
+    let flags =
+        ["register", "-name=db", "-port=5432", "-tag=x", "-meta=k=v", "-tagged-address=lan=10.0.0.1:1"];
     assert_eq!(call(&flags), done("Registered service: db"));
     let services = agent.get("/v1/agent/services").expect(200).json();
     assert_eq!((&services["web-1"]["Port"], &services["web-1"]["Tags"]), (&json!(80), &json!(["a"])));
-    assert_eq!((&services["db"]["Meta"], &services["db"]["TaggedAddresses"]["lan"]["Address"]), (&json!({ "k": "v" }), &json!("10.0.0.1")));
+    assert_eq!(
+        (&services["db"]["Meta"], &services["db"]["TaggedAddresses"]["lan"]["Address"]),
+        (&json!({ "k": "v" }), &json!("10.0.0.1"))
+    );
     until("the service to be in the catalog", LIMIT, || {
         agent.get("/v1/health/service/web?passing").json().as_array().is_some_and(|found| found.len() == 1)
     });
@@ -312,7 +345,8 @@ fn services_are_registered_by_the_command_line() {
 #[test]
 fn a_ttl_check_that_turns_critical_frees_the_lock_and_wakes_who_waits() {
     let agent = Agent::dev();
-    let service = json!({ "Name": "worker", "Check": { "CheckID": "alive", "TTL": "60s", "Status": "passing" } });
+    let service =
+        json!({ "Name": "worker", "Check": { "CheckID": "alive", "TTL": "60s", "Status": "passing" } });
     agent.put("/v1/agent/service/register", service.to_string()).expect(200);
     until("the check to be in the catalog", LIMIT, || {
         agent.get("/v1/health/checks/worker").json()[0]["Status"] == "passing"

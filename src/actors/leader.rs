@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
 use tracing::{info, warn};
 
-use super::local_state::entries::{CONSUL_SERVICE, SERF_HEALTH};
+use super::local_state::sync::{CONSUL_SERVICE, SERF_HEALTH};
 use super::session_manager::LeadershipChanged;
 use super::supervision::AliveToken;
 use crate::endpoints::{EndpointError, Proposer};

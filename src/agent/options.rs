@@ -4,10 +4,12 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use crate::definition::WatchDefinition;
+use crate::actors::health_check::CheckRunSettings;
+use crate::actors::local_state::LocalSettings;
+use crate::definition::{CheckDefinition, ServiceDefinition, WatchDefinition};
 use crate::endpoints::EndpointSettings;
 use crate::endpoints::agent::AgentPorts;
-use crate::settings::groups::Telemetry;
+use crate::settings::groups::{DnsConfig, Telemetry};
 use crate::state::record::StringMap;
 use crate::web::WebSettings;
 
@@ -35,8 +37,12 @@ pub struct AgentOptions {
     pub ports: AgentPorts,
     /// Client addresses as configured, for the banner.
     pub client_addresses: Vec<String>,
-    /// Metadata of the node.
-    pub node_meta: StringMap,
+    /// What a reload may change, as it is at the start.
+    pub live: LiveSettings,
+    /// How services and checks of this agent are kept.
+    pub local: LocalSettings,
+    /// How checks are run.
+    pub checks: CheckRunSettings,
     /// The HTTP API.
     pub web: WebSettings,
     /// What the endpoints need; the node's id is filled in once it is known.
@@ -57,8 +63,6 @@ pub struct AgentOptions {
     pub pid_file: Option<PathBuf>,
     /// How long Prometheus metrics are kept.
     pub prometheus_retention: Duration,
-    /// `watches`.
-    pub watches: Vec<WatchDefinition>,
     /// `telemetry`: how metrics are named and which are shown.
     pub telemetry: Telemetry,
     /// Every setting in effect, secrets hidden.
@@ -66,10 +70,36 @@ pub struct AgentOptions {
 }
 
 /// What a reload changes in a running agent.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LiveSettings {
     /// Metadata of the node.
     pub node_meta: StringMap,
+    /// Services of this agent.
+    pub services: Vec<ServiceDefinition>,
+    /// Checks of the node, or of services by id.
+    pub checks: Vec<CheckDefinition>,
+    /// Watches and their handlers.
+    pub watches: Vec<WatchDefinition>,
+    /// Rules about which metrics are shown.
+    pub prefix_filter: Vec<String>,
+    /// Keep no output of checks.
+    pub discard_check_output: bool,
+    /// How DNS answers.
+    pub dns: DnsConfig,
+    /// Who is asked for names of other domains.
+    pub recursors: Vec<String>,
+}
+
+/// The configuration behind a running agent.
+pub trait Configuration {
+    /// Reads it again. Changes nothing.
+    ///
+    /// # Errors
+    /// What is wrong in it, for people.
+    fn read(&mut self) -> Result<LiveSettings, String>;
+
+    /// What was read last is in effect now.
+    fn accepted(&mut self);
 }
 
 impl AgentOptions {
