@@ -155,7 +155,7 @@ fn a_watch_runs_its_command_at_the_start_and_once_per_change() {
         fixture::key(&agent, &format!("other/{number}"), "x");
     }
     let mut want = 1;
-    for value in ["one", "two", "two"] {
+    for value in ["one", "two", "three"] {
         fixture::key(&agent, "watched", value);
         want += 1;
         until("a run for the change", LIMIT, || lines(&seen).len() >= want);
@@ -167,6 +167,9 @@ fn a_watch_runs_its_command_at_the_start_and_once_per_change() {
         assert_eq!(index, record["ModifyIndex"].to_string());
         assert_eq!(lines(&seen).len(), want, "{:?}", lines(&seen));
     }
+    fixture::key(&agent, "watched", "three");
+    agent.settle();
+    assert_eq!(lines(&seen).len(), want, "the same value is no change: {:?}", lines(&seen));
     agent.delete("/v1/kv/watched").expect(200);
     until("a run for the deletion", LIMIT, || lines(&seen).len() == want + 1);
     assert!(lines(&seen)[want].ends_with(" null"));

@@ -87,8 +87,16 @@ impl Configuration for Files {
 }
 
 /// Keys of what [`LiveSettings`] carries.
-const APPLIED: &[&str] =
-    &["node_meta", "services", "checks", "watches", "discard_check_output", "dns_config", "recursors"];
+const APPLIED: &[&str] = &[
+    "node_meta",
+    "services",
+    "checks",
+    "watches",
+    "telemetry.prefix_filter",
+    "discard_check_output",
+    "dns_config",
+    "recursors",
+];
 
 fn print(text: &str) {
     // Whoever closed the pipe does not want it.

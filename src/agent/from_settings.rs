@@ -78,6 +78,7 @@ impl LiveSettings {
             services: settings.services.clone(),
             checks: settings.checks.clone(),
             watches: settings.watches.clone(),
+            prefix_filter: settings.telemetry.prefix_filter.clone(),
             discard_check_output: settings.check_rules.discard_output,
             dns: settings.dns.clone(),
             recursors: settings.recursors.clone(),

@@ -113,7 +113,10 @@ pub enum StartError {
 pub fn run(options: AgentOptions, log: Telemetry, configuration: Box<dyn Configuration>) -> ExitCode {
     actix::System::new().block_on(async move {
         let pid_file = options.pid_file.clone();
-        let outcome = match start(&options, log) {
+        let started = start(&options, log);
+        // Thousands of definitions may be in it.
+        drop(options);
+        let outcome = match started {
             Ok(running) => {
                 info!(target: "agent", "Consul agent running!");
                 running.run(configuration).await
@@ -279,7 +282,7 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         .with(Arc::new(agent))
         .with(Arc::new(EventHandles { events, bus }))
         .with(Arc::new(operator))
-        .with(metrics)
+        .with(Arc::clone(&metrics))
         .with(Arc::new(Log(Arc::new(measure::ProcessLog(log)))));
     let started = web::start(options.web.clone(), handles, web::routes())?;
     for address in &started.addresses {
@@ -288,6 +291,12 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     actix_rt::spawn(started.server);
     let watches = Watches::new(started.addresses.first().copied(), actix_rt::Arbiter::current());
     watches.replace(options.live.watches.clone());
+    actix_rt::spawn(follow_reloads(
+        live.subscribe(),
+        watches.clone(),
+        Arc::clone(&metrics),
+        options.telemetry.filter_default,
+    ));
     Ok(Running {
         server: ManuallyDrop::into_inner(server),
         web: started.stopper,
@@ -319,6 +328,20 @@ fn leadership_sender(
         sessions.send(changed);
         leader.send(changed);
     })
+}
+
+/// Hands what a reload changed to the watches and the metrics.
+async fn follow_reloads(
+    mut live: watch::Receiver<Arc<LiveSettings>>,
+    watches: Watches,
+    metrics: Arc<Metrics>,
+    filter_default: bool,
+) {
+    while live.changed().await.is_ok() {
+        let settings = Arc::clone(&live.borrow_and_update());
+        watches.replace(settings.watches.clone());
+        metrics.naming().set_filter(settings.prefix_filter.iter().map(String::as_str), filter_default);
+    }
 }
 
 /// Starts the actors that hold nothing durable; each is made anew when it dies.
@@ -506,7 +529,6 @@ impl Running {
         // Nothing is refused from here on.
         self.local.set_meta(with_segment(live.node_meta.clone()));
         self.local.set_discard_output(live.discard_check_output);
-        self.watches.replace(live.watches.clone());
         let established = self.local.configure(configured).await;
         configuration.accepted();
         self.live.send_replace(Arc::new(live));

@@ -80,6 +80,8 @@ pub struct LiveSettings {
     pub checks: Vec<CheckDefinition>,
     /// Watches and their handlers.
     pub watches: Vec<WatchDefinition>,
+    /// Rules about which metrics are shown.
+    pub prefix_filter: Vec<String>,
     /// Keep no output of checks.
     pub discard_check_output: bool,
     /// How DNS answers.
