@@ -66,6 +66,20 @@ fn services(agent: &Agent) -> Value {
     agent.get("/v1/catalog/node/node1").expect(200).json()["Services"].clone()
 }
 
+/// Waits until so many checks are passing, warning and critical on disk: statuses are written soon after they
+/// change, not before they are seen.
+#[track_caller]
+fn kept(agent: &Agent, passing: usize, warning: usize, critical: usize) {
+    let states = agent.data().join("checks/state");
+    until("statuses are on disk", LIMIT, || {
+        let files = fs::read_dir(&states).unwrap();
+        let texts: Vec<_> =
+            files.filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok()).collect();
+        let with = |status: &str| texts.iter().filter(|text| text.contains(status)).count();
+        (with("\"passing\""), with("\"warning\""), with("\"critical\"")) == (passing, warning, critical)
+    });
+}
+
 #[test]
 fn services_and_statuses_are_there_after_a_kill_before_any_probe_ended() {
     let server = Server::start();
@@ -87,16 +101,7 @@ fn services_and_statuses_are_there_after_a_kill_before_any_probe_ended() {
         until("probes pass", LIMIT, || status(&agent, check) == "passing");
     }
     until("what was said arrives", LIMIT, || status(&agent, "ttl") == "warning");
-    // Statuses are written soon after, not before they are seen.
-    let states = agent.data().join("checks/state");
-    until("statuses are on disk", LIMIT, || {
-        let texts: Vec<_> = fs::read_dir(&states)
-            .unwrap()
-            .filter_map(|entry| fs::read_to_string(entry.unwrap().path()).ok())
-            .collect();
-        let with = |status: &str| texts.iter().filter(|text| text.contains(status)).count();
-        with("\"passing\"") == 2 && with("\"warning\"") == 1 && with("\"critical\"") == 1
-    });
+    kept(&agent, 2, 1, 1);
 
     agent.kill();
     // No probe of the next life ends.
@@ -200,6 +205,7 @@ fn a_reload_changes_what_changed_and_nothing_else() {
     register(&agent, &json!({ "Name": "stays", "Port": 99 }));
     agent.signal(Signal::HUP);
     until("the file wins", LIMIT, || agent.get("/v1/agent/service/stays").json()["Port"] == 0);
+    kept(&agent, 3, 1, 0);
     agent.kill();
     agent.restart();
     assert_eq!(agent.get("/v1/agent/service/stays").json()["Port"], 0);
@@ -224,7 +230,7 @@ fn an_invalid_configuration_changes_nothing_and_says_why() {
         ),
         (
             json!({ "services": [], "checks": [{ "id": "c", "name": "c", "service_id": "web", "ttl": "10m" }] }),
-            "ServiceID \"web\" does not exist",
+            "does not exist",
         ),
         (json!({ "no_such_key": 1 }), "no_such_key"),
     ] {

@@ -114,7 +114,10 @@ pub enum StartError {
 pub fn run(options: AgentOptions, log: Telemetry, configuration: Box<dyn Configuration>) -> ExitCode {
     actix::System::new().block_on(async move {
         let pid_file = options.pid_file.clone();
-        let outcome = match start(&options, log) {
+        let started = start(&options, log);
+        // Thousands of definitions may be in it.
+        drop(options);
+        let outcome = match started {
             Ok(running) => {
                 info!(target: "agent", "Consul agent running!");
                 actix_rt::spawn(footprint::trim_once_settled());
