@@ -8,7 +8,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Instant;
 
-use tracing::{debug, warn};
+use tracing::{debug, info, warn};
 
 use super::LocalState;
 use super::disk::{Changes, KeptCheck};
@@ -188,20 +188,54 @@ impl LocalState {
             }
             Some(run) => {
                 let remembered = keeper.recall(&id, run.ttl);
+                let mut check = check;
+                // What it was when it was defined, whenever that was, says nothing now.
+                check.status.clear();
+                check.output.clear();
                 let registration = Arc::new(CheckRegistration { check, run });
                 entries.put_check(registration, Source::Api, remembered, Instant::now());
             }
         }
     }
 
-    /// Makes a configuration true while the agent runs.
+    /// Makes a configuration true while the agent runs. What came over HTTP stays if it is kept on disk; without
+    /// a data directory it goes, as Consul's does: a reload is a fresh look at all that is written down.
     ///
     /// # Errors
     /// [`EndpointError::Internal`] if overruled definitions cannot be removed from disk; in memory all is done.
     pub async fn configure(&self, configured: Configured) -> Result<(), EndpointError> {
         let _turn = self.turn.lock().await;
+        if self.keeper.is_none() {
+            self.forget_unkept();
+        }
         let purge = self.establish(configured);
         self.on_disk(purge).await
+    }
+}
+
+impl LocalState {
+    /// Removes what came over HTTP.
+    fn forget_unkept(&self) {
+        self.change(|entries| {
+            let services: Vec<_> = entries
+                .services()
+                .filter(|(_, facts)| facts.source == Source::Api)
+                .map(|(id, _)| Arc::clone(id))
+                .collect();
+            for id in services {
+                info!(target: "agent", service = %id, "removed service: no data directory keeps it over a reload");
+                self.drop_service(entries, &id);
+            }
+            let checks: Vec<_> = entries
+                .checks()
+                .filter(|(_, facts)| facts.source == Source::Api)
+                .map(|(id, _)| Arc::clone(id))
+                .collect();
+            for id in checks {
+                info!(target: "agent", check = %id, "removed check: no data directory keeps it over a reload");
+                self.drop_check(entries, &id);
+            }
+        });
     }
 }
 

@@ -42,6 +42,8 @@ pub struct CheckFacts {
     pub source: Source,
     /// As it was defined; how it is run is in it. None for those nobody runs, of maintenance.
     pub defined: Option<Arc<CheckRegistration>>,
+    /// Its status comes from a probe or its owner, in this life of the agent or the last, not from its definition.
+    pub reported: bool,
 }
 
 impl CheckFacts {
@@ -178,7 +180,7 @@ impl Entries {
         self.checks_of.get(service_id).into_iter().flatten()
     }
 
-    /// Adds or replaces a service. Its checks carry its name and tags from now on.
+    /// Adds or replaces a service. Its checks keep the name and tags they were registered with, as Consul's do.
     pub fn put_service(&mut self, service: Service, source: Source, sidecar_of: Option<Arc<str>>) {
         let service = Arc::new(service);
         let id = Arc::clone(&service.id);
@@ -192,16 +194,7 @@ impl Entries {
     pub(super) fn hold_service(&mut self, service: &Arc<Service>) {
         let id = Arc::clone(&service.id);
         self.held.services.insert(Arc::clone(&id), Arc::clone(service));
-        self.pending.services.insert(Arc::clone(&id));
-        let checks: Vec<_> = self.checks_of(&id).cloned().collect();
-        for check_id in checks {
-            let Some(check) = self.held.checks.get(&check_id) else { continue };
-            if check.service_name != *service.service || check.service_tags != service.tags {
-                let mut check = (**check).clone();
-                name_service(&mut check, service);
-                self.hold_check(check);
-            }
-        }
+        self.pending.services.insert(id);
     }
 
     /// Removes a service and its checks, whose ids it gives; none if it is unknown.
@@ -228,14 +221,17 @@ impl Entries {
         now: Instant,
     ) {
         let mut check = registration.check.clone();
+        let mut reported = false;
         if let Some(known) = self.held.checks.get(&check.check_id) {
             check.status.clone_from(&known.status);
             check.output.clone_from(&known.output);
+            reported = self.check_facts.get(&check.check_id).is_some_and(|facts| facts.reported);
         } else if let Some((status, output)) = remembered {
             status.as_str().clone_into(&mut check.status);
             check.output = output;
+            reported = true;
         }
-        self.add_check(check, CheckFacts { source, defined: Some(registration) }, now);
+        self.add_check(check, CheckFacts { source, defined: Some(registration), reported }, now);
     }
 
     fn add_check(&mut self, mut check: Check, facts: CheckFacts, now: Instant) {
@@ -311,15 +307,23 @@ impl Entries {
     ) -> Change {
         let output = if self.output.discard { "" } else { output };
         let Some(known) = self.held.checks.get(id) else { return Change::Nothing };
+        let facts = self.check_facts.get_mut(id);
+        let first = facts.is_some_and(|facts| !std::mem::replace(&mut facts.reported, true));
         if known.status == status.as_str() {
+            let id = Arc::clone(&known.check_id);
             if known.output == output {
-                return Change::Nothing;
+                if first {
+                    self.time_critical(&id, now);
+                }
+                return if first { Change::Output { wake: true } } else { Change::Nothing };
             }
             let mut check = (**known).clone();
             output.clone_into(&mut check.output);
-            let id = Arc::clone(&check.check_id);
             self.held.checks.insert(Arc::clone(&id), Arc::new(check));
-            return Change::Output { wake: self.defer_output(id, now, chance) };
+            if first {
+                self.time_critical(&id, now);
+            }
+            return Change::Output { wake: self.defer_output(id, now, chance) || first };
         }
         let mut check = (**known).clone();
         let id = Arc::clone(&check.check_id);
@@ -344,10 +348,12 @@ impl Entries {
         true
     }
 
-    /// Starts or ends the time a check may be critical.
+    /// Starts or ends the time a check may be critical. It does not start before the first news of the check:
+    /// one that was never run must not take its service along.
     fn time_critical(&mut self, id: &Arc<str>, now: Instant) {
         let (Some(check), Some(facts)) = (self.held.checks.get(id), self.check_facts.get(id)) else { return };
-        let critical = check.status == Status::Critical.as_str() && !check.service_id.is_empty();
+        let critical =
+            facts.reported && check.status == Status::Critical.as_str() && !check.service_id.is_empty();
         match facts.patience().filter(|_| critical) {
             None => {
                 self.overdue.clear(id);
@@ -443,7 +449,7 @@ impl Entries {
 
     /// Puts a maintenance check back as it was kept.
     pub fn restore_maintenance(&mut self, check: Check, now: Instant) {
-        self.add_check(check, CheckFacts { source: Source::Api, defined: None }, now);
+        self.add_check(check, CheckFacts { source: Source::Api, defined: None, reported: false }, now);
     }
 
     /// How a check is run, with its status and output; none if it is unknown or nothing runs it.

@@ -142,6 +142,10 @@ impl Truth {
         if facts.defined.is_none() {
             return Self::Maintenance(Box::new(KeptCheck { check: (**check).clone(), run: None }));
         }
+        if !facts.reported {
+            // Nothing is known of it but what its definition says.
+            return Self::Gone;
+        }
         Self::Status(KeptStatus {
             check_id: Arc::clone(id),
             status: check.status.clone(),
