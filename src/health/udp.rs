@@ -2,6 +2,8 @@
 
 use std::time::Duration;
 
+use rustix::net::RecvFlags;
+use tokio::io::Interest;
 use tokio::time::timeout;
 
 use super::{Outcome, net};
@@ -29,7 +31,8 @@ impl UdpProbe {
         let (socket, peer) = net::connect_udp(&self.address).await.map_err(|error| error.to_string())?;
         let failed = |doing| move |error| net::socket_error(doing, "udp", Some(peer), &error);
         socket.send(&[]).await.map_err(failed("write"))?;
-        socket.recv(&mut [0; 1]).await.map_err(failed("read"))?;
-        Ok(())
+        // A closed port shows as an error on the socket, which waiting for something to read may sleep through.
+        let read = || Ok(rustix::net::recv(&socket, &mut [0_u8; 1][..], RecvFlags::DONTWAIT).map(|_| ())?);
+        socket.async_io(Interest::READABLE | Interest::ERROR, read).await.map_err(failed("read"))
     }
 }

@@ -122,7 +122,8 @@ async fn look(probe: Arc<Probe>, first: Instant, interval: Duration, actor: Addr
     let mut next = first;
     loop {
         sleep_until(next).await;
-        let outcome = AssertUnwindSafe(probe.run())
+        // Boxed, as a look needs some KiB for a moment and then nothing for seconds.
+        let outcome = AssertUnwindSafe(Box::pin(probe.run()))
             .catch_unwind()
             .await
             .unwrap_or_else(|_| Outcome::critical("The check itself failed; see the agent's log"));
