@@ -212,9 +212,15 @@ fn same_service(known: &Service, own: &Service) -> bool {
     *known == Service { indexes: known.indexes, ..own.clone() }
 }
 
-/// Output that is put off is sent when its time has come; until then it makes no difference.
+/// What the catalog fills in makes no difference: it knows the service as it is now, the agent's check as it was
+/// when the check was registered. Nor does output that is put off: it is sent when its time has come.
 fn same_check(known: &Check, own: &Check, output_deferred: bool) -> bool {
-    let own = Check { indexes: known.indexes, ..own.clone() };
+    let own = Check {
+        indexes: known.indexes,
+        service_name: known.service_name.clone(),
+        service_tags: known.service_tags.clone(),
+        ..own.clone()
+    };
     if output_deferred {
         return *known == Check { output: known.output.clone(), ..own };
     }
