@@ -178,7 +178,7 @@ fn measure(what: &str, threads: &str, address: SocketAddr, turn: Duration) {
             quiet = Instant::now();
         }
     }
-    let cpu = used(threads) - before;
+    let cpu = used(threads).saturating_sub(before);
     let rate = f64::from(answers) / begun.elapsed().as_secs_f64();
     let each = cpu.as_secs_f64() * 1e6 / f64::from(answers);
     println!("  {what:<26} {each:6.2} us of CPU per query, {rate:8.0} per second");

@@ -55,6 +55,7 @@ fn start<L: LogStore + Send + 'static>(log: L) -> RaftNode {
         tick: Duration::from_millis(100),
         applied_index: 0,
         on_leadership: Sender::new(|_| ()),
+        metrics: Arc::default(),
     };
     let node = RaftNode::start(options, log, None, applier, Box::new(NoPeers), Arc::new(ExitProcess));
     node.unwrap()

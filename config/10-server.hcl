@@ -1,5 +1,6 @@
-# A server that works alone. For three servers, set bootstrap_expect to 3 on each and name the others
-# in retry_join. Every key shown here has Consul's name and meaning; those set to their default say so.
+# A server that works alone; the files beside it define two services. For three servers, set
+# bootstrap_expect to 3 on each and name the others in retry_join. Every key shown here has Consul's name
+# and meaning; those set to their default say so.
 
 # --- what this agent is ----------------------------------------------------------------------------
 

@@ -4,6 +4,7 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
+mod agent_misc;
 mod bad_days;
 mod blocking;
 mod catalog;
@@ -12,6 +13,7 @@ mod damage;
 mod dns;
 mod kv;
 mod layering;
+mod local_state;
 mod readme;
 mod sessions;
 mod start_stop;

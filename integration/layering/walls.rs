@@ -25,6 +25,8 @@ pub const OWNED: &[(&str, &[&str])] = &[
     ("clap", &["cli/", "settings/", "main.rs"]),
     ("tikv_jemallocator", &["main.rs"]),
     ("ureq", &["cli/"]),
+    ("hyper", &["health/"]),
+    ("h2", &["health/"]),
 ];
 
 /// Crates that one file of a room may name although the room may not.
@@ -60,13 +62,14 @@ pub const NEVER_IN_CORES: &[(&str, &str)] = &[
 ];
 
 /// Rooms of pure functions that every other room may name, and that name none.
-pub const COMMON: &[&str] = &["cidr", "definition", "duration"];
+pub const COMMON: &[&str] = &["cidr", "definition", "duration", "watch"];
 
 /// All rooms.
 pub const ROOMS: &[Room] = &[
     Room { name: "cidr", core: true, rooms: &[], crates: &[] },
     Room { name: "definition", core: true, rooms: &[], crates: &["serde_json"] },
     Room { name: "duration", core: true, rooms: &[], crates: &[] },
+    Room { name: "watch", core: true, rooms: &[], crates: &["serde_json"] },
     Room { name: "gossip", core: true, rooms: &[], crates: &["rmp_serde", "rand", "rand_chacha"] },
     Room {
         name: "raft",
@@ -91,7 +94,26 @@ pub const ROOMS: &[Room] = &[
             "base64",
         ],
     },
-    Room { name: "health", core: false, rooms: &[], crates: &["tokio", "futures"] },
+    Room { name: "metrics", core: true, rooms: &[], crates: &["parking_lot"] },
+    Room {
+        name: "health",
+        core: false,
+        rooms: &[],
+        crates: &[
+            "tokio",
+            "futures",
+            "hyper",
+            "hyper_util",
+            "h2",
+            "rustls",
+            "tokio_rustls",
+            "url",
+            "base64",
+            "serde_json",
+            "rustix",
+            "libc",
+        ],
+    },
     Room { name: "rpc", core: false, rooms: &["state"], crates: &["tokio", "futures", "rmp_serde"] },
     Room {
         name: "endpoints",
@@ -114,7 +136,7 @@ pub const ROOMS: &[Room] = &[
     Room {
         name: "web",
         core: false,
-        rooms: &["endpoints", "state"],
+        rooms: &["endpoints", "metrics", "state"],
         crates: &[
             "actix_http",
             "imbl",
@@ -160,7 +182,7 @@ pub const ROOMS: &[Room] = &[
     Room {
         name: "actors",
         core: false,
-        rooms: &["gossip", "raft", "state", "health", "rpc", "endpoints", "dns", "settings"],
+        rooms: &["gossip", "raft", "state", "health", "rpc", "endpoints", "dns", "settings", "metrics"],
         crates: &["*"],
     },
     Room { name: "telemetry", core: false, rooms: &["settings"], crates: &["*"] },

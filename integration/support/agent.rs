@@ -334,7 +334,9 @@ impl Agent {
         let own_entry = format!("/v1/catalog/node/{name}");
         self.wait_for("its own registration", |client| {
             let health = client.get(&own_health).ok().filter(|answer| answer.status == 200)?;
-            let passing = health.json()[0]["Status"] == "passing";
+            let checks = health.json();
+            let serf = checks.as_array()?.iter().find(|check| check["CheckID"] == "serfHealth")?.clone();
+            let passing = serf["Status"] == "passing";
             let entry = client.get(&own_entry).ok().filter(|answer| answer.status == 200)?.json();
             let addressed = entry["Node"]["TaggedAddresses"]["lan"].is_string();
             (passing && addressed).then_some(())

@@ -8,6 +8,7 @@
 //! durable so that the log may be cut) and [`Close`] (the last word before the thread ends).
 
 use std::sync::Arc;
+use std::time::Instant;
 
 use actix::{Actor, ActorContext, Addr, Context, Handler, Message};
 use actix_rt::Arbiter;
@@ -18,7 +19,9 @@ use super::raft_handle::RaftLink;
 use super::raft_node::{Applier, ApplyCommitted, FlushWanted};
 use super::supervision::{AliveToken, FailStop};
 use crate::endpoints::{Applied, EndpointError};
-use crate::state::{Event, Outcome, StateError, StateMachine};
+use crate::metrics::{Metrics, Timer};
+use crate::state::command::KvVerb;
+use crate::state::{CommandKind, Event, Outcome, StateError, StateMachine};
 
 /// Name in messages about failures.
 const WHO: &str = "state";
@@ -49,6 +52,7 @@ impl KvStore {
         machine: StateMachine,
         cut_after: u64,
         listener: Sender<StateChanged>,
+        metrics: Arc<Metrics>,
         fail_stop: Arc<dyn FailStop>,
     ) -> Self {
         let arbiter = Arbiter::new();
@@ -58,6 +62,7 @@ impl KvStore {
             machine,
             cut_after,
             listener,
+            metrics,
             fail_stop,
         });
         Self { address, arbiter }
@@ -92,6 +97,7 @@ pub struct KvStoreActor {
     /// Applied index when the log was last offered for cutting.
     cut_at: u64,
     listener: Sender<StateChanged>,
+    metrics: Arc<Metrics>,
     fail_stop: Arc<dyn FailStop>,
     alive: AliveToken,
 }
@@ -99,6 +105,15 @@ pub struct KvStoreActor {
 impl KvStoreActor {
     fn fail(&self, failure: &StateError) {
         self.fail_stop.fail_stop(WHO, &failure.to_string());
+    }
+
+    /// A batch is one write; each of its commands counts for an equal part of it.
+    fn measure(&self, kinds: &[CommandKind], begun: Instant) {
+        let each = begun.elapsed() / u32::try_from(kinds.len()).unwrap_or(u32::MAX).max(1);
+        for kind in kinds {
+            self.metrics.time(Timer::RaftFsmApply, each);
+            self.metrics.time(timer(*kind), each);
+        }
     }
 
     /// Makes the state durable and lets the log be cut below it.
@@ -122,6 +137,7 @@ impl Handler<ApplyCommitted> for KvStoreActor {
     type Result = ();
 
     fn handle(&mut self, mut batch: ApplyCommitted, _: &mut Self::Context) {
+        let begun = Instant::now();
         let waiters: Vec<_> =
             batch.entries.iter_mut().map(|entry| (entry.index, entry.waiter.take())).collect();
         let entries = batch.entries.iter().map(|entry| (entry.index, entry.data.as_ref()));
@@ -137,12 +153,33 @@ impl Handler<ApplyCommitted> for KvStoreActor {
             Err(failure) => return self.fail(&failure),
         };
         batch.raft.applied(self.machine.applied_index());
+        self.measure(&applied.kinds, begun);
         if !applied.events.is_empty() {
             self.listener.send(StateChanged { events: applied.events.into() });
         }
         if self.machine.applied_index() >= self.cut_at + self.cut_after {
             self.offer_cut(&batch.raft);
         }
+    }
+}
+
+/// The series a command is applied under.
+const fn timer(kind: CommandKind) -> Timer {
+    match kind {
+        CommandKind::Kv(KvVerb::Set) => Timer::FsmKvsSet,
+        CommandKind::Kv(KvVerb::Cas) => Timer::FsmKvsCas,
+        CommandKind::Kv(KvVerb::Lock) => Timer::FsmKvsLock,
+        CommandKind::Kv(KvVerb::Unlock) => Timer::FsmKvsUnlock,
+        CommandKind::Kv(KvVerb::Delete) => Timer::FsmKvsDelete,
+        CommandKind::Kv(KvVerb::DeleteCas) => Timer::FsmKvsDeleteCas,
+        CommandKind::Kv(KvVerb::DeleteTree) => Timer::FsmKvsDeleteTree,
+        CommandKind::Register => Timer::FsmRegister,
+        CommandKind::Deregister => Timer::FsmDeregister,
+        CommandKind::SessionCreate => Timer::FsmSessionCreate,
+        CommandKind::SessionDestroy => Timer::FsmSessionDestroy,
+        CommandKind::Txn => Timer::FsmTxn,
+        CommandKind::ReapTombstones => Timer::FsmTombstone,
+        CommandKind::UpdateCoordinates => Timer::FsmCoordinates,
     }
 }
 

@@ -11,10 +11,11 @@ use std::time::{Duration, Instant};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
 use tracing::{info, warn};
 
-use super::local_state::entries::{CONSUL_SERVICE, SERF_HEALTH};
+use super::local_state::sync::{CONSUL_SERVICE, SERF_HEALTH};
 use super::session_manager::LeadershipChanged;
 use super::supervision::AliveToken;
 use crate::endpoints::{EndpointError, Proposer};
+use crate::metrics::{Metrics, Timer};
 use crate::state::command::Register;
 use crate::state::record::{Check, Node, Service, StringMap};
 use crate::state::{Command, StateReader};
@@ -53,6 +54,7 @@ pub struct Leader {
     state: StateReader,
     proposer: Arc<dyn Proposer>,
     members: Arc<dyn LivingMembers>,
+    metrics: Arc<Metrics>,
     leads: bool,
     next: Option<SpawnHandle>,
     /// (when, state index then), oldest first.
@@ -67,15 +69,17 @@ impl Leader {
         state: StateReader,
         proposer: Arc<dyn Proposer>,
         members: Arc<dyn LivingMembers>,
+        metrics: Arc<Metrics>,
         leads: bool,
         alive: AliveToken,
     ) -> Self {
         let ages = VecDeque::new();
-        Self { datacenter, state, proposer, members, leads, next: None, ages, _alive: alive }
+        Self { datacenter, state, proposer, members, metrics, leads, next: None, ages, _alive: alive }
     }
 
     /// Compares the members with the catalog and proposes what differs.
     fn reconcile(&mut self, context: &mut Context<Self>) {
+        let begun = Instant::now();
         let commands: Vec<Command> = {
             let view = self.state.view_full();
             self.members
@@ -92,7 +96,8 @@ impl Leader {
             }
             Ok::<(), EndpointError>(())
         };
-        context.spawn(work.into_actor(self).map(|outcome, leader, context| {
+        context.spawn(work.into_actor(self).map(move |outcome, leader, context| {
+            leader.metrics.time(Timer::LeaderReconcile, begun.elapsed());
             let wait = match outcome {
                 Ok(()) => RECONCILE,
                 Err(error) => {
@@ -129,7 +134,8 @@ impl Leader {
         };
         let proposer = Arc::clone(&self.proposer);
         let work = async move { proposer.propose(Command::ReapTombstones { up_to }).await.map(drop) };
-        context.spawn(work.into_actor(self).map(move |outcome, _, _| {
+        context.spawn(work.into_actor(self).map(move |outcome, leader, _| {
+            leader.metrics.time(Timer::LeaderReapTombstones, now.elapsed());
             if let Err(error) = outcome {
                 warn!(target: "agent.leader", error = %error, index = up_to, "cannot collect tombstones");
             }

@@ -5,6 +5,7 @@
 //! others hold handles and traits.
 
 pub mod dns_responder;
+pub mod health_check;
 pub mod kv_store;
 pub mod leader;
 pub mod local_state;
@@ -13,3 +14,4 @@ pub mod raft_handle;
 pub mod raft_node;
 pub mod session_manager;
 pub mod supervision;
+pub mod watches;

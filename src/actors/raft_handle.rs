@@ -21,6 +21,7 @@ use super::raft_node::messages::{
 };
 use crate::endpoints::operator::{RaftInfo, RaftStatus};
 use crate::endpoints::{Applied, EndpointError, LeaderRead, Leadership};
+use crate::metrics::{Counter, Metrics, Timer};
 use crate::raft::{Manifest, MembershipChange, PeerMessage, ProposeError, Role, Status};
 
 /// Proposals that may wait at once; the next is answered "busy".
@@ -31,6 +32,7 @@ pub const MAX_WAITING_PEER_MESSAGES: usize = 4_096;
 /// Whoever waits for a proposal. Dropping it unanswered tells them that the outcome is unknown.
 #[derive(Debug)]
 pub struct Waiter {
+    since: Instant,
     reply: oneshot::Sender<Result<Applied, EndpointError>>,
     _credit: Option<Credit>,
 }
@@ -38,7 +40,12 @@ pub struct Waiter {
 impl Waiter {
     pub(super) fn new(credit: Option<Credit>) -> (Self, oneshot::Receiver<Result<Applied, EndpointError>>) {
         let (reply, answer) = oneshot::channel();
-        (Self { reply, _credit: credit }, answer)
+        (Self { since: Instant::now(), reply, _credit: credit }, answer)
+    }
+
+    /// Time since the proposal.
+    pub(super) fn age(&self) -> Duration {
+        self.since.elapsed()
     }
 
     /// Answers, and gives the waiter's place free.
@@ -110,6 +117,7 @@ pub struct RaftHandle {
     credits: Credits,
     peer_credits: Credits,
     published: Arc<Published>,
+    metrics: Arc<Metrics>,
 }
 
 /// What an applier reports to the raft node; cheap to clone.
@@ -145,12 +153,17 @@ impl RaftLink {
 }
 
 impl RaftHandle {
-    pub(super) fn new(address: Addr<RaftNodeActor>, published: Arc<Published>) -> Self {
+    pub(super) fn new(
+        address: Addr<RaftNodeActor>,
+        published: Arc<Published>,
+        metrics: Arc<Metrics>,
+    ) -> Self {
         Self {
             address,
             credits: Credits::new(MAX_WAITING_PROPOSALS),
             peer_credits: Credits::new(MAX_WAITING_PEER_MESSAGES),
             published,
+            metrics,
         }
     }
 
@@ -164,6 +177,7 @@ impl RaftHandle {
         &self,
         data: Bytes,
     ) -> impl Future<Output = Result<Applied, EndpointError>> + Send + use<> {
+        self.metrics.count(Counter::RaftApply);
         let sent = self.credits.try_take().map(|credit| {
             let (waiter, answer) = Waiter::new(Some(credit));
             self.address.do_send(Propose { data, waiter });
@@ -256,6 +270,7 @@ impl LeaderRead for RaftHandle {
     }
 
     fn barrier(&self) -> Result<Option<BoxFuture<'_, Result<(), EndpointError>>>, EndpointError> {
+        self.metrics.count(Counter::RaftVerifyLeader);
         match self.published.lease_until.load(Ordering::Acquire) {
             // Alone, nobody else can have been elected; and a write is answered only when it is
             // published, so whatever was acknowledged before this read is visible to it.
@@ -263,8 +278,13 @@ impl LeaderRead for RaftHandle {
             0 => Err(EndpointError::NoLeader),
             _ => {
                 let (reply, answer) = oneshot::channel();
+                let asked = Instant::now();
                 self.address.do_send(ReadIndex { reply });
-                Ok(Some(Box::pin(async move { answer.await.unwrap_or(Err(EndpointError::NoLeader)) })))
+                Ok(Some(Box::pin(async move {
+                    let answer = answer.await.unwrap_or(Err(EndpointError::NoLeader));
+                    self.metrics.time(Timer::RpcConsistentRead, asked.elapsed());
+                    answer
+                })))
             }
         }
     }

@@ -20,6 +20,7 @@ use super::mailbox::Sender;
 use super::raft_handle::{Progress, Published, RaftHandle, RaftLink, Waiter, unknown};
 use super::supervision::{AliveToken, FailStop};
 use crate::endpoints::{EndpointError, Leadership, Peer};
+use crate::metrics::{Counter, Gauge, Metrics, Timer};
 use crate::raft::log_disk::LogPurger;
 use crate::raft::{
     Driver, DriverConfig, LogStore, MembershipChange, ProposalId, RaftError, Role, ServerRecord,
@@ -62,6 +63,8 @@ pub struct RaftOptions {
     pub applied_index: u64,
     /// Told whenever what is known of the leadership changes.
     pub on_leadership: Sender<Arc<Leadership>>,
+    /// Where it is measured.
+    pub metrics: Arc<Metrics>,
 }
 
 /// A running raft node.
@@ -93,7 +96,7 @@ impl RaftNode {
             Driver::open(options.driver, Box::new(log) as Log, options.applied_index, rand::random())?;
         let published = Arc::new(Published::new());
         let arbiter = Arbiter::new();
-        let shared = Arc::clone(&published);
+        let (shared, metrics) = (Arc::clone(&published), Arc::clone(&options.metrics));
         let address = RaftNodeActor::start_in_arbiter(&arbiter.handle(), move |ctx| RaftNodeActor {
             alive: AliveToken::fail_stop(WHO, Arc::clone(&fail_stop)),
             host: Host {
@@ -101,6 +104,7 @@ impl RaftNode {
                 applier,
                 peers,
                 published: shared,
+                metrics: Arc::clone(&options.metrics),
                 reads: HashMap::new(),
                 next_read: 0,
                 members: driver.membership().servers.clone(),
@@ -114,6 +118,7 @@ impl RaftNode {
             fail_stop,
             me: options.me,
             on_leadership: options.on_leadership,
+            role: None,
             tick: options.tick,
             lease,
             last_tick: Instant::now(),
@@ -122,10 +127,11 @@ impl RaftNode {
             sequence: 0,
             waiting: 0,
             waiting_bytes: 0,
+            proposals: 0,
             pump_scheduled: false,
             state: State::Running,
         });
-        Ok(Self { handle: RaftHandle::new(address, published), arbiter })
+        Ok(Self { handle: RaftHandle::new(address, published, metrics), arbiter })
     }
 
     /// Finishes what is under way, hands leadership over if somebody can take it, closes the log and
@@ -163,6 +169,8 @@ pub struct RaftNodeActor {
     alive: AliveToken,
     me: ServerRecord,
     on_leadership: Sender<Arc<Leadership>>,
+    /// The role that was counted last.
+    role: Option<Role>,
     tick: Duration,
     lease: Duration,
     last_tick: Instant,
@@ -172,6 +180,8 @@ pub struct RaftNodeActor {
     /// Messages and bytes taken since the last pump.
     waiting: usize,
     waiting_bytes: usize,
+    /// Proposals among them.
+    proposals: u64,
     pump_scheduled: bool,
     state: State,
 }
@@ -194,12 +204,18 @@ impl RaftNodeActor {
     }
 
     fn pump(&mut self, ctx: &mut Context<Self>) {
+        let proposals = std::mem::take(&mut self.proposals);
         (self.waiting, self.waiting_bytes) = (0, 0);
         if self.state == State::Failed {
             return;
         }
+        let begun = (proposals > 0).then(Instant::now);
         let host = &mut self.host;
         let mut pumped = self.driver.pump(&mut |effect| host.carry_out(effect));
+        if let Some(begun) = begun {
+            self.host.metrics.time(Timer::RaftDispatchLog, begun.elapsed());
+            self.host.metrics.set(Gauge::RaftDispatchNumLogs, proposals);
+        }
         if let Some(lost) = self.host.lost.take() {
             pumped = pumped.and(Err(lost));
         }
@@ -264,8 +280,9 @@ impl RaftNodeActor {
     }
 
     /// Figures for people; once a tick is often enough.
-    fn publish_progress(&self) {
+    fn publish_progress(&mut self) {
         let status = self.driver.status();
+        self.count_role(status.role);
         self.host.published.progress.store(Arc::new(Progress {
             role: status.role,
             term: status.term,
@@ -275,6 +292,20 @@ impl RaftNodeActor {
             truncated: status.first_index.saturating_sub(1),
             membership_index: status.membership.index,
         }));
+    }
+
+    fn count_role(&mut self, role: Role) {
+        if self.role.replace(role) == Some(role) {
+            return;
+        }
+        self.host.metrics.count(match role {
+            Role::Leader => Counter::RaftStateLeader,
+            Role::Follower => Counter::RaftStateFollower,
+            Role::Candidate => Counter::RaftStateCandidate,
+        });
+        if role == Role::Candidate {
+            self.host.metrics.count(Counter::RaftHeartbeatTimeout);
+        }
     }
 
     /// A server is its node ID; name and address may have changed since it was last seen.

@@ -19,6 +19,7 @@ use super::kv_store::StateChanged;
 use super::supervision::AliveToken;
 use crate::duration;
 use crate::endpoints::Proposer;
+use crate::metrics::{Gauge, Metrics, Timer};
 use crate::state::record::Session;
 use crate::state::{Command, Event, StateReader};
 
@@ -108,13 +109,20 @@ pub struct SessionManager {
     deadlines: Deadlines,
     leads: bool,
     timer: Option<(Instant, SpawnHandle)>,
+    metrics: Arc<Metrics>,
     _alive: AliveToken,
 }
 
 impl SessionManager {
     /// A manager that starts its clocks at once if this server leads.
-    pub fn new(state: StateReader, proposer: Arc<dyn Proposer>, leads: bool, alive: AliveToken) -> Self {
-        Self { state, proposer, deadlines: Deadlines::default(), leads, timer: None, _alive: alive }
+    pub fn new(
+        state: StateReader,
+        proposer: Arc<dyn Proposer>,
+        metrics: Arc<Metrics>,
+        leads: bool,
+        alive: AliveToken,
+    ) -> Self {
+        Self { state, proposer, deadlines: Deadlines::default(), leads, timer: None, metrics, _alive: alive }
     }
 
     /// Gives every session its full time.
@@ -141,6 +149,8 @@ impl SessionManager {
     /// Keeps exactly one timer, for the earliest deadline.
     fn arm(&mut self, context: &mut Context<Self>) {
         let next = self.deadlines.next();
+        let clocks = u64::try_from(self.deadlines.of.len()).unwrap_or(u64::MAX);
+        self.metrics.set(Gauge::SessionTtlActive, clocks);
         if self.timer.as_ref().map(|(at, _)| *at) == next {
             return;
         }
@@ -168,9 +178,11 @@ impl SessionManager {
     fn end(&mut self, id: Arc<str>, context: &mut Context<Self>) {
         let proposer = Arc::clone(&self.proposer);
         let session = id.clone();
+        let begun = Instant::now();
         let proposal =
             async move { proposer.propose(Command::SessionDestroy { id: session }).await.map(drop) };
         context.spawn(proposal.into_actor(self).map(move |outcome, manager, context| {
+            manager.metrics.time(Timer::SessionTtlInvalidate, begun.elapsed());
             if let Err(error) = outcome
                 && manager.leads
             {

@@ -6,8 +6,7 @@ use std::process::ExitCode;
 
 use tracing::{info, warn};
 
-use super::dns::DnsLive;
-use super::options::{AgentOptions, LiveSettings};
+use super::options::{AgentOptions, Configuration, LiveSettings};
 use crate::settings::flags::{self, Flags, FlagsError};
 use crate::settings::goflags::GoFlagError;
 use crate::settings::reload::{Effect, changes};
@@ -39,44 +38,66 @@ pub fn main(arguments: Vec<OsString>) -> ExitCode {
     for warning in &warnings {
         warn!(target: "agent", "{warning}");
     }
-    let mut current = settings;
-    super::run(
-        options,
-        Box::new(move || {
-            let Loaded { settings, warnings } =
-                Settings::load(&flags).map_err(|error| format!("Failed to reload: {error}"))?;
-            let dns =
-                DnsLive::from_settings(&settings).map_err(|error| format!("Failed to reload: {error}"))?;
-            for warning in &warnings {
-                warn!(target: "agent", "{warning}");
-            }
-            for change in changes(&current, &settings) {
-                match change.effect {
-                    Effect::Live if change.key == "log_level" => {
-                        log.set_level(settings.log.level);
-                        info!(target: "agent", level = settings.log.level.as_str(), "log level changed");
-                    }
-                    Effect::Live if change.key == "node_meta" => {
-                        info!(target: "agent", "node metadata changed");
-                    }
-                    Effect::Live if matches!(change.key, "dns_config" | "recursors") => {
-                        info!(target: "agent", key = change.key, "DNS settings changed");
-                    }
-                    // Nothing else that may change live is built yet; say so instead of pretending.
-                    Effect::Live => {
-                        warn!(target: "agent", key = change.key, "this setting cannot be reloaded yet, restart the agent");
-                    }
-                    Effect::Restart => {
-                        warn!(target: "agent", key = change.key, "this setting takes effect after a restart");
-                    }
+    super::run(options, log.clone(), Box::new(Files { flags, log, current: settings, next: None }))
+}
+
+/// The files and flags behind a running agent.
+struct Files {
+    flags: Flags,
+    log: Telemetry,
+    current: Settings,
+    /// Read and not yet in effect.
+    next: Option<Settings>,
+}
+
+impl Configuration for Files {
+    fn read(&mut self) -> Result<LiveSettings, String> {
+        let Loaded { settings, warnings } =
+            Settings::load(&self.flags).map_err(|error| format!("Failed to reload: {error}"))?;
+        for warning in &warnings {
+            warn!(target: "agent", "{warning}");
+        }
+        let live =
+            LiveSettings::from_settings(&settings).map_err(|error| format!("Failed to reload: {error}"))?;
+        self.next = Some(settings);
+        Ok(live)
+    }
+
+    fn accepted(&mut self) {
+        let Some(next) = self.next.take() else { return };
+        for change in changes(&self.current, &next) {
+            match (change.effect, change.key) {
+                (Effect::Live, "log_level") => {
+                    self.log.set_level(next.log.level);
+                    info!(target: "agent", level = next.log.level.as_str(), "log level changed");
+                }
+                (Effect::Live, key) if APPLIED.contains(&key) => {
+                    info!(target: "agent", key, "setting reloaded");
+                }
+                // Not built to change live yet; say so instead of pretending.
+                (Effect::Live, key) => {
+                    warn!(target: "agent", key, "this setting cannot be reloaded yet, restart the agent");
+                }
+                (Effect::Restart, key) => {
+                    warn!(target: "agent", key, "this setting takes effect after a restart");
                 }
             }
-            let live = LiveSettings { dns, node_meta: settings.node_meta.clone() };
-            current = settings;
-            Ok(live)
-        }),
-    )
+        }
+        self.current = next;
+    }
 }
+
+/// Keys of what [`LiveSettings`] carries.
+const APPLIED: &[&str] = &[
+    "node_meta",
+    "services",
+    "checks",
+    "watches",
+    "telemetry.prefix_filter",
+    "discard_check_output",
+    "dns_config",
+    "recursors",
+];
 
 fn print(text: &str) {
     // Whoever closed the pipe does not want it.

@@ -6,6 +6,7 @@
 //! | `node-id` | UUID of the node, as Consul keeps it |
 //! | `raft/` | the log of a server |
 //! | `state/` | the tables of a server |
+//! | `services/`, `checks/` | definitions and statuses of this agent, see `actors::local_state::disk` |
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Read, Seek, SeekFrom, Write};
@@ -88,6 +89,11 @@ impl DataDir {
         lock.seek(SeekFrom::Start(0)).map_err(io("write the lock file in"))?;
         writeln!(lock, "{}", std::process::id()).map_err(io("write the lock file in"))?;
         Ok(Self { path: path.to_owned(), _lock: lock })
+    }
+
+    /// The directory itself.
+    pub fn path(&self) -> &Path {
+        &self.path
     }
 
     /// A directory or file below.

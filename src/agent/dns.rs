@@ -32,12 +32,10 @@ pub struct DnsOptions {
     pub facts: DnsFacts,
     /// Where it listens.
     pub listen: ListenSettings,
-    /// What a reload replaces.
-    pub live: DnsLive,
 }
 
 /// What a reload replaces.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct DnsLive {
     /// `dns_config` and `recursors`.
     pub settings: DnsSettings,
@@ -51,16 +49,13 @@ pub struct DnsLive {
 
 impl DnsOptions {
     /// Picks out what DNS needs.
-    ///
-    /// # Errors
-    /// A setting that cannot be followed, in words for the user.
-    pub fn from_settings(settings: &Settings) -> Result<Self, String> {
+    pub fn from_settings(settings: &Settings) -> Self {
         let network = &settings.network;
         let connections = (open_files() / SHARE_OF_FILES).max(FEWEST_CONNECTIONS);
         let limits = StreamLimits::default();
         let streams =
             StreamLimits { tcp: limits.tcp.min(connections), tls: limits.tls.min(connections / 4), ..limits };
-        Ok(Self {
+        Self {
             facts: DnsFacts {
                 datacenter: settings.datacenter.clone(),
                 domain: settings.domain.clone(),
@@ -72,8 +67,7 @@ impl DnsOptions {
                 streams,
                 ..ListenSettings::default()
             },
-            live: DnsLive::from_settings(settings)?,
-        })
+        }
     }
 }
 
@@ -170,10 +164,10 @@ impl RunningDns {
     /// [`StartError`] when an address is taken or certificates cannot be read.
     pub fn start(
         options: &DnsOptions,
+        live: &DnsLive,
         state: StateReader,
         leader: Arc<dyn LeaderRead>,
     ) -> Result<Self, StartError> {
-        let live = &options.live;
         let settings = Arc::new(ArcSwap::from_pointee(live.settings.clone()));
         let dns = Dns::new(options.facts.clone(), state, leader, Arc::clone(&settings));
         let resolver = Arc::new(Resolver::new(Arc::new(dns)));
@@ -199,15 +193,15 @@ impl RunningDns {
     }
 
     /// Follows a reload. Queries under way are answered as they began.
-    pub fn reload(&self, live: DnsLive) {
+    pub fn reload(&self, live: &DnsLive) {
         self.over_https.enable(live.over_https);
         if let Some(tls) = &live.tls
             && let Err(failure) = self.plan.certificates.load(tls)
         {
             error!(target: "agent", error = %failure, "DNS over TLS keeps its former certificate");
         }
-        self.plan.resolver.set_recursors(recursors(&live));
-        self.settings.store(Arc::new(live.settings));
+        self.plan.resolver.set_recursors(recursors(live));
+        self.settings.store(Arc::new(live.settings.clone()));
     }
 
     /// Stops listening.

@@ -2,10 +2,14 @@
 
 use serde_json::{Map, Value, json};
 
-use super::dns::DnsOptions;
-use super::options::AgentOptions;
+use super::dns::{DnsLive, DnsOptions};
+use super::options::{AgentOptions, LiveSettings};
+use crate::actors::health_check::{CheckRunSettings, CheckTls};
+use crate::actors::local_state::LocalSettings;
+use crate::actors::local_state::entries::OutputRules;
 use crate::endpoints::EndpointSettings;
 use crate::endpoints::agent::AgentPorts;
+use crate::endpoints::agent::registration::Rules;
 use crate::settings::Listener;
 use crate::settings::Settings;
 use crate::web::WebSettings;
@@ -38,9 +42,11 @@ impl AgentOptions {
                 server: port(ports.server),
             },
             client_addresses: network.client.iter().map(ToString::to_string).collect(),
-            node_meta: settings.node_meta.clone(),
+            live: LiveSettings::from_settings(settings)?,
+            local: local(settings),
+            checks: checks(settings),
             web: web(settings)?,
-            dns: DnsOptions::from_settings(settings)?,
+            dns: DnsOptions::from_settings(settings),
             endpoints: EndpointSettings {
                 datacenter: settings.datacenter.clone(),
                 node_name: settings.node_name.clone(),
@@ -60,8 +66,65 @@ impl AgentOptions {
             skip_leave_on_interrupt: settings.skip_leave_on_interrupt,
             pid_file: settings.pid_file.clone(),
             prometheus_retention: settings.telemetry.prometheus_retention_time,
+            telemetry: settings.telemetry.clone(),
             debug_config: debug_config(settings),
         })
+    }
+}
+
+impl LiveSettings {
+    /// Picks out what a reload may change.
+    ///
+    /// # Errors
+    /// A setting that cannot be followed, in words for the user.
+    pub fn from_settings(settings: &Settings) -> Result<Self, String> {
+        Ok(Self {
+            node_meta: settings.node_meta.clone(),
+            services: settings.services.clone(),
+            checks: settings.checks.clone(),
+            watches: settings.watches.clone(),
+            prefix_filter: settings.telemetry.prefix_filter.clone(),
+            discard_check_output: settings.check_rules.discard_output,
+            dns: DnsLive::from_settings(settings)?,
+        })
+    }
+}
+
+fn local(settings: &Settings) -> LocalSettings {
+    let rules = &settings.check_rules;
+    LocalSettings {
+        output: OutputRules { update_interval: rules.update_interval, discard: rules.discard_output },
+        sync_interval: settings.ae_interval,
+        rules: Rules {
+            remote_scripts: rules.enable_remote_scripts,
+            local_scripts: rules.enable_local_scripts,
+            sidecar_ports: (settings.ports.sidecar_min_port, settings.ports.sidecar_max_port),
+            output_max_size: size(rules.output_max_size),
+        },
+    }
+}
+
+fn checks(settings: &Settings) -> CheckRunSettings {
+    let rules = &settings.check_rules;
+    let tls = if rules.agent_tls {
+        let own = &settings.tls.internal_rpc;
+        CheckTls {
+            ca_file: own.ca_file.clone(),
+            ca_path: own.ca_path.clone(),
+            cert_file: own.cert_file.clone(),
+            key_file: own.key_file.clone(),
+            server_name: settings.tls.server_name.clone(),
+        }
+    } else {
+        CheckTls::default()
+    };
+    let defaults = CheckRunSettings::default();
+    CheckRunSettings {
+        node_name: settings.node_name.clone(),
+        output_max_size: size(rules.output_max_size),
+        docker_host: std::env::var("DOCKER_HOST").unwrap_or(defaults.docker_host),
+        tls,
+        ..CheckRunSettings::default()
     }
 }
 

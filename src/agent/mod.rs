@@ -16,6 +16,7 @@ pub mod dns;
 mod footprint;
 mod from_settings;
 mod links;
+mod measure;
 pub mod options;
 mod proposer;
 mod signals;
@@ -32,30 +33,38 @@ use actix::Actor;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info, warn};
 
+use crate::actors::health_check::{CheckUpdate, HealthChecks};
 use crate::actors::kv_store::KvStore;
 use crate::actors::leader::Leader;
-use crate::actors::local_state::{LocalState, LocalStateActor, LocalStateLinks};
+use crate::actors::local_state::LocalState;
+use crate::actors::local_state::alias::AliasView;
+use crate::actors::local_state::disk::{Disk, DiskError};
+use crate::actors::local_state::rounds::{LocalStateActor, LocalStateLinks};
 use crate::actors::mailbox::Sender;
 use crate::actors::raft_node::{NoPeers, RaftNode, RaftOptions};
 use crate::actors::session_manager::{LeadershipChanged, SessionManager};
 use crate::actors::supervision::{ExitProcess, FailStop, RestartPolicy, supervise};
+use crate::actors::watches::Watches;
 use crate::endpoints::agent::{Agent, AgentFacts, LocalAgent, LocalRegistry, LoneMember, with_segment};
 use crate::endpoints::event::{EventBus, Events, LoneBus};
+use crate::endpoints::log::Log;
 use crate::endpoints::operator::Operator;
 use crate::endpoints::{
     EndpointError, EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers,
 };
+use crate::metrics::Metrics;
 use crate::raft::{DriverConfig, LogDisk, Membership, MemoryLog, ServerRecord};
 use crate::state::store::{MemoryStore, WriteStore};
 use crate::state::store_disk::DiskStore;
 use crate::state::{StateError, StateMachine};
+use crate::telemetry::Telemetry;
 use crate::web::dns_query::DnsHandle;
 use crate::web::event::EventHandles;
 use crate::web::{self, WebHandles};
 use data_dir::DataDir;
 use dns::RunningDns;
 use links::{Alone, LateBound, NoRestore, Request, SessionClocks, Switches};
-use options::{AgentOptions, LiveSettings};
+use options::{AgentOptions, Configuration, LiveSettings};
 use proposer::LogProposer;
 use signals::{Caught, Signals};
 
@@ -99,23 +108,29 @@ pub enum StartError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// Where services and checks are kept.
+    #[error("{0}")]
+    Disk(#[from] DiskError),
+    /// A service or check of the configuration.
+    #[error("{0}")]
+    Definition(String),
     /// What is asked for is not built yet.
     #[error("{0}")]
     NotBuilt(String),
 }
 
-/// Reads the configuration again; given by whoever read the first one.
-pub type Reload = Box<dyn FnMut() -> Result<LiveSettings, String>>;
-
 /// Runs an agent until it is told to stop. The exit code is Consul's: 0 after leaving, 1 otherwise.
-pub fn run(options: AgentOptions, reload: Reload) -> ExitCode {
+pub fn run(options: AgentOptions, log: Telemetry, configuration: Box<dyn Configuration>) -> ExitCode {
     actix::System::new().block_on(async move {
         let pid_file = options.pid_file.clone();
-        let outcome = match start(&options) {
+        let started = start(&options, log);
+        // Thousands of definitions may be in it.
+        drop(options);
+        let outcome = match started {
             Ok(running) => {
                 info!(target: "agent", "Consul agent running!");
                 actix_rt::spawn(footprint::trim_once_settled());
-                running.run(reload).await
+                running.run(configuration).await
             }
             Err(failure) => {
                 error!(target: "agent", error = %failure, "cannot start");
@@ -143,7 +158,9 @@ struct Running {
     server: Server,
     web: web::WebStopper,
     dns: RunningDns,
+    watches: Watches,
     local: Arc<LocalState>,
+    live: watch::Sender<Arc<LiveSettings>>,
     signals: Signals,
     requests: mpsc::UnboundedReceiver<Request>,
     leave_on_terminate: bool,
@@ -157,6 +174,7 @@ fn start_server(
     data_dir: Option<&DataDir>,
     sessions: &LateBound<SessionManager>,
     leadership: Sender<Arc<Leadership>>,
+    metrics: &Arc<Metrics>,
 ) -> Result<Server, StartError> {
     let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
     let store: Box<dyn WriteStore> = match data_dir {
@@ -178,6 +196,7 @@ fn start_server(
         machine,
         options.raft_snapshot_threshold,
         sessions.sender(),
+        Arc::clone(metrics),
         Arc::clone(&fail_stop),
     ));
     let me = ServerRecord {
@@ -194,6 +213,7 @@ fn start_server(
         tick: TICK * options.raft_multiplier.max(1),
         applied_index,
         on_leadership: leadership,
+        metrics: Arc::clone(metrics),
     };
     let applier = kv_store.applier();
     let raft = match data_dir {
@@ -207,7 +227,7 @@ fn start_server(
     Ok(Server { kv_store: ManuallyDrop::into_inner(kv_store), raft, state })
 }
 
-fn start(options: &AgentOptions) -> Result<Running, StartError> {
+fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> {
     if !options.server {
         let text = "client agents need gossip and server RPC, which this version of tribune does not have \
                     yet; start it with -server or -dev";
@@ -232,23 +252,28 @@ fn start(options: &AgentOptions) -> Result<Running, StartError> {
         banner(options, &facts);
     }
 
+    let metrics = measure::metrics(&options.telemetry);
+    actix_rt::spawn(measure::keep_time(Arc::clone(&metrics)));
     let late_sessions = LateBound::<SessionManager>::default();
     let late_leader = LateBound::<Leader>::default();
     let (leadership, led) = watch::channel(Arc::new(Leadership::default()));
-    let published = leadership_sender(leadership, &late_sessions, &late_leader);
-    let server = start_server(options, &facts, data_dir.as_ref(), &late_sessions, published)?;
+    let local = define_local(options, &facts, data_dir.as_ref())?;
+    let published = leadership_sender(leadership, &late_sessions, &late_leader, &local);
+    let server = start_server(options, &facts, data_dir.as_ref(), &late_sessions, published, &metrics)?;
     let server = ManuallyDrop::new(server);
     let handle = server.raft.handle.clone();
     let state = server.state.clone();
     let leader: Arc<dyn LeaderRead> = Arc::new(handle.clone());
     let proposer: Arc<dyn Proposer> =
-        Arc::new(LogProposer::new(handle.clone(), led, options.rpc_hold_timeout));
+        Arc::new(LogProposer::new(handle.clone(), led, options.rpc_hold_timeout, Arc::clone(&metrics)));
 
-    start_soft_actors(&facts, &state, &proposer, &leader, &late_sessions, &late_leader);
-    let local = Arc::new(LocalState::new(&facts));
+    start_soft_actors(&facts, &state, &proposer, &leader, &metrics, &late_sessions, &late_leader);
     start_local_state(&local, &state, &proposer, &leader);
+    start_checks(options, &local, &state)?;
+    // Parts that follow the configuration subscribe to this.
+    let (live, _) = watch::channel(Arc::new(options.live.clone()));
 
-    let dns = RunningDns::start(&options.dns, state.clone(), Arc::clone(&leader))?;
+    let dns = RunningDns::start(&options.dns, &options.live.dns, state.clone(), Arc::clone(&leader))?;
     let endpoints = Endpoints {
         state,
         proposer,
@@ -269,18 +294,30 @@ fn start(options: &AgentOptions) -> Result<Running, StartError> {
     let handles = WebHandles::new(endpoints)
         .with(Arc::new(agent))
         .with(Arc::new(EventHandles { events, bus }))
+        .with(Arc::new(operator))
         .with(Arc::new(DnsHandle(dns.over_https())))
-        .with(Arc::new(operator));
+        .with(Arc::clone(&metrics))
+        .with(Arc::new(Log(Arc::new(measure::ProcessLog(log)))));
     let started = web::start(options.web.clone(), handles, web::routes())?;
     for address in &started.addresses {
         info!(target: "agent", address = %address, network = "tcp", "Started HTTP server");
     }
     actix_rt::spawn(started.server);
+    let watches = Watches::new(started.addresses.first().copied(), actix_rt::Arbiter::current());
+    watches.replace(options.live.watches.clone());
+    actix_rt::spawn(follow_reloads(
+        live.subscribe(),
+        watches.clone(),
+        Arc::clone(&metrics),
+        options.telemetry.filter_default,
+    ));
     Ok(Running {
         server: ManuallyDrop::into_inner(server),
         web: started.stopper,
         dns,
+        watches,
         local,
+        live,
         signals,
         requests: waiting,
         leave_on_terminate: options.leave_on_terminate,
@@ -294,14 +331,32 @@ fn leadership_sender(
     leadership: watch::Sender<Arc<Leadership>>,
     sessions: &LateBound<SessionManager>,
     leader: &LateBound<Leader>,
+    local: &Arc<LocalState>,
 ) -> Sender<Arc<Leadership>> {
-    let (sessions, leader) = (sessions.clone(), leader.clone());
+    let (sessions, leader, local) = (sessions.clone(), leader.clone(), Arc::clone(local));
     Sender::new(move |news: Arc<Leadership>| {
         let changed = LeadershipChanged { leads: news.is_leader };
-        leadership.send_replace(news);
+        let before = leadership.send_replace(Arc::clone(&news));
+        if news.leader_address.is_some() && news.leader_address != before.leader_address {
+            local.sync_all();
+        }
         sessions.send(changed);
         leader.send(changed);
     })
+}
+
+/// Hands what a reload changed to the watches and the metrics.
+async fn follow_reloads(
+    mut live: watch::Receiver<Arc<LiveSettings>>,
+    watches: Watches,
+    metrics: Arc<Metrics>,
+    filter_default: bool,
+) {
+    while live.changed().await.is_ok() {
+        let settings = Arc::clone(&live.borrow_and_update());
+        watches.replace(settings.watches.clone());
+        metrics.naming().set_filter(settings.prefix_filter.iter().map(String::as_str), filter_default);
+    }
 }
 
 /// Starts the actors that hold nothing durable; each is made anew when it dies.
@@ -310,12 +365,14 @@ fn start_soft_actors(
     state: &crate::state::StateReader,
     proposer: &Arc<dyn Proposer>,
     leader: &Arc<dyn LeaderRead>,
+    metrics: &Arc<Metrics>,
     late_sessions: &LateBound<SessionManager>,
     late_leader: &LateBound<Leader>,
 ) {
     let here = actix_rt::Arbiter::current();
     let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
     let (reader, way_in, led) = (state.clone(), Arc::clone(proposer), Arc::clone(leader));
+    let measured = Arc::clone(metrics);
     late_sessions.bind(supervise(
         "session manager",
         &here,
@@ -323,17 +380,54 @@ fn start_soft_actors(
         Arc::clone(&fail_stop),
         move |alive| {
             let leads = led.leadership().is_leader;
-            SessionManager::new(reader.clone(), Arc::clone(&way_in), leads, alive).start()
+            SessionManager::new(reader.clone(), Arc::clone(&way_in), Arc::clone(&measured), leads, alive)
+                .start()
         },
     ));
     let (reader, way_in, led) = (state.clone(), Arc::clone(proposer), Arc::clone(leader));
-    let facts = Arc::clone(facts);
+    let (facts, measured) = (Arc::clone(facts), Arc::clone(metrics));
     late_leader.bind(supervise("leader", &here, RestartPolicy::default(), fail_stop, move |alive| {
         let leads = led.leadership().is_leader;
         let members = Arc::new(Alone(Arc::clone(&facts)));
-        Leader::new(facts.datacenter.clone(), reader.clone(), Arc::clone(&way_in), members, leads, alive)
-            .start()
+        let (datacenter, measured) = (facts.datacenter.clone(), Arc::clone(&measured));
+        Leader::new(datacenter, reader.clone(), Arc::clone(&way_in), members, measured, leads, alive).start()
     }));
+}
+
+/// This agent's services and checks: those of its last life, and over them those of the configuration.
+fn define_local(
+    options: &AgentOptions,
+    facts: &AgentFacts,
+    data_dir: Option<&DataDir>,
+) -> Result<Arc<LocalState>, StartError> {
+    let disk = data_dir.map(|directory| Disk::open(directory.path())).transpose()?;
+    let local = Arc::new(LocalState::new(facts, options.local.clone(), disk));
+    let kept = local.restore();
+    let LiveSettings { services, checks, .. } = &options.live;
+    let configured =
+        local.prepare(services, checks).map_err(|error| StartError::Definition(error.to_string()))?;
+    local.configure_first(configured, kept).map_err(|error| StartError::Definition(error.to_string()))?;
+    Ok(local)
+}
+
+/// Has the checks run.
+fn start_checks(
+    options: &AgentOptions,
+    local: &Arc<LocalState>,
+    state: &crate::state::StateReader,
+) -> Result<(), StartError> {
+    // The local state owns the checks: what they hold of it must not keep it alive.
+    let news = Arc::downgrade(local);
+    let updates = Sender::new(move |update: CheckUpdate| {
+        if let Some(local) = news.upgrade() {
+            local.check_updated(&update);
+        }
+    });
+    let alias = AliasView::new(local, state.clone(), options.endpoints.node_name.clone());
+    let checks = HealthChecks::new(options.checks.clone(), updates, Arc::new(alias))
+        .map_err(|source| StartError::System { doing: "cannot run health checks".into(), source })?;
+    local.run_checks(checks);
+    Ok(())
 }
 
 fn start_local_state(
@@ -370,7 +464,8 @@ fn facts(options: &AgentOptions, node_id: String) -> AgentFacts {
         advertise_lan: options.advertise_lan.clone(),
         advertise_wan: options.advertise_wan.clone(),
         ports: options.ports,
-        node_meta: options.node_meta.clone(),
+        node_meta: options.live.node_meta.clone(),
+        rules: options.local.rules.clone(),
         data_dir: options.data_dir.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         prometheus_retention: options.prometheus_retention,
         debug_config: options.debug_config.clone(),
@@ -430,27 +525,38 @@ enum Reason {
 
 impl Running {
     /// Applies what has changed in the configuration; a wrong one changes nothing.
-    fn reload(&self, read: &mut Reload) -> Result<(), String> {
-        match read() {
-            Ok(live) => {
-                self.local.set_meta(with_segment(live.node_meta));
-                self.dns.reload(live.dns);
-                info!(target: "agent", "configuration reloaded");
-                Ok(())
-            }
-            Err(failure) => {
-                error!(target: "agent", error = %failure, "Reload config failed");
-                Err(failure)
-            }
+    async fn reload(&self, configuration: &mut dyn Configuration) -> Result<(), String> {
+        info!(target: "agent", "Reloading configuration...");
+        let outcome = self.apply(configuration).await;
+        match &outcome {
+            Ok(()) => info!(target: "agent", "configuration reloaded"),
+            Err(failure) => error!(target: "agent", error = %failure, "Reload config failed"),
         }
+        outcome
     }
 
-    async fn run(mut self, mut reload: Reload) -> ExitCode {
+    async fn apply(&self, configuration: &mut dyn Configuration) -> Result<(), String> {
+        let live = configuration.read()?;
+        let configured = self
+            .local
+            .prepare(&live.services, &live.checks)
+            .map_err(|failure| format!("Failed to reload: {failure}"))?;
+        // Nothing is refused from here on.
+        self.local.set_meta(with_segment(live.node_meta.clone()));
+        self.local.set_discard_output(live.discard_check_output);
+        self.dns.reload(&live.dns);
+        let established = self.local.configure(configured).await;
+        configuration.accepted();
+        self.live.send_replace(Arc::new(live));
+        established.map_err(|failure| format!("the new configuration is in effect, but: {failure}"))
+    }
+
+    async fn run(mut self, mut configuration: Box<dyn Configuration>) -> ExitCode {
         let reason = loop {
             tokio::select! {
                 caught = self.signals.next() => match caught {
                     // The log says how it went; nobody waits for an answer.
-                    Caught::Hangup => drop(self.reload(&mut reload)),
+                    Caught::Hangup => drop(self.reload(&mut *configuration).await),
                     Caught::Interrupt => {
                         info!(target: "agent", signal = "interrupt", "Caught");
                         break if self.skip_leave_on_interrupt { Reason::Stop } else { Reason::Leave };
@@ -463,7 +569,8 @@ impl Running {
                 request = self.requests.recv() => match request {
                     Some(Request::Reload(reply)) => {
                         // Whoever asked may have gone.
-                        let _ = reply.send(self.reload(&mut reload).map_err(EndpointError::Internal));
+                        let outcome = self.reload(&mut *configuration).await;
+                        let _ = reply.send(outcome.map_err(EndpointError::Internal));
                     }
                     Some(Request::Leave) | None => break Reason::Leave,
                 },
@@ -478,7 +585,8 @@ impl Running {
         };
         let mut signals = self.signals;
         let again = async { while signals.next().await == Caught::Hangup {} };
-        let stopping = stop(self.web, self.dns, self.server);
+        self.watches.stop();
+        let stopping = stop(self.web, self.dns, self.local, self.server);
         tokio::select! {
             stopped = tokio::time::timeout(STOP_LIMIT, stopping) => match stopped {
                 Ok(true) => {
@@ -500,9 +608,11 @@ impl Running {
 }
 
 /// Takes everything down; true if it ended well.
-async fn stop(web: web::WebStopper, dns: RunningDns, server: Server) -> bool {
+async fn stop(web: web::WebStopper, dns: RunningDns, local: Arc<LocalState>, server: Server) -> bool {
     web.stop().await;
     dns.stop().await;
+    local.stop_checks();
+    local.keep_now();
     let mut well = true;
     if let Err(failure) = server.raft.stop().await {
         error!(target: "agent.server.raft", error = %failure, "raft did not end well");

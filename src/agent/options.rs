@@ -5,8 +5,12 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::dns::{DnsLive, DnsOptions};
+use crate::actors::health_check::CheckRunSettings;
+use crate::actors::local_state::LocalSettings;
+use crate::definition::{CheckDefinition, ServiceDefinition, WatchDefinition};
 use crate::endpoints::EndpointSettings;
 use crate::endpoints::agent::AgentPorts;
+use crate::settings::groups::Telemetry;
 use crate::state::record::StringMap;
 use crate::web::WebSettings;
 
@@ -34,8 +38,12 @@ pub struct AgentOptions {
     pub ports: AgentPorts,
     /// Client addresses as configured, for the banner.
     pub client_addresses: Vec<String>,
-    /// Metadata of the node.
-    pub node_meta: StringMap,
+    /// What a reload may change, as it is at the start.
+    pub live: LiveSettings,
+    /// How services and checks of this agent are kept.
+    pub local: LocalSettings,
+    /// How checks are run.
+    pub checks: CheckRunSettings,
     /// The HTTP API.
     pub web: WebSettings,
     /// DNS.
@@ -58,17 +66,41 @@ pub struct AgentOptions {
     pub pid_file: Option<PathBuf>,
     /// How long Prometheus metrics are kept.
     pub prometheus_retention: Duration,
+    /// `telemetry`: how metrics are named and which are shown.
+    pub telemetry: Telemetry,
     /// Every setting in effect, secrets hidden.
     pub debug_config: serde_json::Map<String, serde_json::Value>,
 }
 
 /// What a reload changes in a running agent.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq)]
 pub struct LiveSettings {
-    /// DNS.
+    /// How DNS answers, and who is asked for names of other domains.
     pub dns: DnsLive,
     /// Metadata of the node.
     pub node_meta: StringMap,
+    /// Services of this agent.
+    pub services: Vec<ServiceDefinition>,
+    /// Checks of the node, or of services by id.
+    pub checks: Vec<CheckDefinition>,
+    /// Watches and their handlers.
+    pub watches: Vec<WatchDefinition>,
+    /// Rules about which metrics are shown.
+    pub prefix_filter: Vec<String>,
+    /// Keep no output of checks.
+    pub discard_check_output: bool,
+}
+
+/// The configuration behind a running agent.
+pub trait Configuration {
+    /// Reads it again. Changes nothing.
+    ///
+    /// # Errors
+    /// What is wrong in it, for people.
+    fn read(&mut self) -> Result<LiveSettings, String>;
+
+    /// What was read last is in effect now.
+    fn accepted(&mut self);
 }
 
 impl AgentOptions {

@@ -3,12 +3,14 @@
 use std::sync::Arc;
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
+use futures::FutureExt as _;
 use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use crate::actors::raft_handle::RaftHandle;
 use crate::endpoints::{Applied, EndpointError, Leadership, Proposer};
-use crate::state::{Command, Envelope};
+use crate::metrics::{Counter, Metrics, Timer};
+use crate::state::{Command, CommandKind, Envelope};
 
 /// Proposes to the raft node of this server.
 pub struct LogProposer {
@@ -16,12 +18,18 @@ pub struct LogProposer {
     leadership: watch::Receiver<Arc<Leadership>>,
     /// How long a write waits for a leader before it is refused.
     hold: Duration,
+    metrics: Arc<Metrics>,
 }
 
 impl LogProposer {
     /// Proposes through `raft`; `leadership` follows what it publishes.
-    pub const fn new(raft: RaftHandle, leadership: watch::Receiver<Arc<Leadership>>, hold: Duration) -> Self {
-        Self { raft, leadership, hold }
+    pub const fn new(
+        raft: RaftHandle,
+        leadership: watch::Receiver<Arc<Leadership>>,
+        hold: Duration,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        Self { raft, leadership, hold, metrics }
     }
 
     /// A write that found no leader did not happen: it waits for one and is proposed again.
@@ -52,16 +60,39 @@ fn stamp(command: Command) -> Result<bytes::Bytes, EndpointError> {
     Ok(Envelope { now_ms, command }.encode()?)
 }
 
+/// The series a write is timed under, from proposal to answer.
+const fn timer(kind: CommandKind) -> Option<Timer> {
+    match kind {
+        CommandKind::Kv(_) => Some(Timer::KvsApply),
+        CommandKind::Register => Some(Timer::CatalogRegister),
+        CommandKind::Deregister => Some(Timer::CatalogDeregister),
+        CommandKind::SessionCreate | CommandKind::SessionDestroy => Some(Timer::SessionApply),
+        CommandKind::Txn => Some(Timer::TxnApply),
+        CommandKind::ReapTombstones | CommandKind::UpdateCoordinates => None,
+    }
+}
+
 impl Proposer for LogProposer {
     fn propose(&self, command: Command) -> BoxFuture<'_, Result<Applied, EndpointError>> {
+        let (begun, timer) = (Instant::now(), timer(command.kind()));
+        self.metrics.count(Counter::ClientRpc);
+        let measured = move |answer: Result<Applied, EndpointError>| {
+            if let Some(timer) = timer {
+                self.metrics.time(timer, begun.elapsed());
+            }
+            if answer.is_err() {
+                self.metrics.count(Counter::ClientRpcFailed);
+            }
+            answer
+        };
         if self.leadership.borrow().is_leader {
             // The usual case keeps no copy of the command.
             match stamp(command) {
-                Ok(data) => Box::pin(self.raft.propose(data)),
+                Ok(data) => Box::pin(self.raft.propose(data).map(measured)),
                 Err(error) => Box::pin(std::future::ready(Err(error))),
             }
         } else {
-            Box::pin(self.propose_when_led(command))
+            Box::pin(self.propose_when_led(command).map(measured))
         }
     }
 }

@@ -14,6 +14,7 @@ mod child;
 mod client;
 mod columns;
 mod event;
+mod exec;
 mod flags;
 mod force_leave;
 mod gojson;
@@ -34,6 +35,7 @@ mod operator;
 mod registry;
 mod reload;
 mod rtt;
+mod services;
 mod signals;
 mod snapshot;
 #[cfg(test)]

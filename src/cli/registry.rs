@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 
 use super::{
-    Command, catalog, event, force_leave, info, join, keygen, kv, leave, lock, maint, members, monitor,
-    operator, reload, rtt, snapshot, validate, version, watch,
+    Command, catalog, event, exec, force_leave, info, join, keygen, kv, leave, lock, maint, members, monitor,
+    operator, reload, rtt, services, snapshot, validate, version, watch,
 };
 
 /// Commands that are built, but `agent`.
@@ -13,6 +13,7 @@ static COMMANDS: &[&Command] = &[
     &catalog::NODES,
     &catalog::SERVICES,
     &event::COMMAND,
+    &exec::COMMAND,
     &force_leave::COMMAND,
     &info::COMMAND,
     &join::COMMAND,
@@ -33,6 +34,8 @@ static COMMANDS: &[&Command] = &[
     &operator::raft::REMOVE_PEER,
     &reload::COMMAND,
     &rtt::COMMAND,
+    &services::deregister::COMMAND,
+    &services::register::COMMAND,
     &snapshot::inspect::COMMAND,
     &snapshot::restore::COMMAND,
     &snapshot::save::COMMAND,
@@ -76,6 +79,12 @@ static GROUPS: &[Group] = &[
         help: "Reads and changes the Raft group of the servers.",
     },
     Group {
+        path: "services",
+        synopsis: "Registers services with the agent",
+        help: "Registers services with the agent the command talks to, and takes them back.\n\n    \
+               $ tribune services register web.json\n    $ tribune services deregister web.json",
+    },
+    Group {
         path: "snapshot",
         synopsis: "Saves, inspects and restores the servers' state",
         help: "Saves the whole state of the servers to a file, and brings it back.\n\n    \
@@ -90,12 +99,10 @@ static OTHERS: &[(&str, &str)] = &[
     ("config", "Manages central configuration entries"),
     ("connect", "Manages the service mesh"),
     ("debug", "Records an archive for support"),
-    ("exec", "Runs a command on many nodes"),
     ("intention", "Manages who may talk to whom in the mesh"),
     ("keyring", "Manages gossip encryption keys"),
     ("login", "Gets a token from an auth method"),
     ("logout", "Gives a token from login back"),
-    ("services", "Registers services with the agent"),
     ("tls", "Makes certificates"),
 ];
 

@@ -10,7 +10,7 @@ mod secret;
 use std::collections::BTreeMap;
 use std::time::Duration;
 
-use serde::{Deserialize, Deserializer};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::duration;
 
@@ -47,6 +47,11 @@ impl Status {
 pub(crate) fn go_duration<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
     let text = String::deserialize(deserializer)?;
     duration::parse_unsigned(&text).map_err(serde::de::Error::custom)
+}
+
+/// Writes what [`go_duration`] reads.
+fn as_go_duration<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(&duration::format_unsigned(*duration))
 }
 
 /// `services { … }`.
@@ -202,8 +207,8 @@ pub struct UpstreamDefinition {
     pub mesh_gateway: MeshGatewayDefinition,
 }
 
-/// `checks { … }`, of the node or of a service.
-#[derive(Debug, Clone, PartialEq, Eq, Default, Deserialize)]
+/// `checks { … }`, of the node or of a service. Written, its token included, only to the data directory.
+#[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct CheckDefinition {
     /// Id; derived from name or service if empty.
@@ -215,6 +220,7 @@ pub struct CheckDefinition {
     /// Service a top-level check belongs to, by id.
     pub service_id: String,
     /// Token for the check's registration.
+    #[serde(serialize_with = "Secret::serialize_exposed")]
     pub token: Secret,
     /// State before the first run; critical if empty.
     pub status: String,
@@ -231,7 +237,7 @@ pub struct CheckDefinition {
     /// Address of a TCP check.
     pub tcp: String,
     /// Time between runs; 0 for none.
-    #[serde(deserialize_with = "go_duration")]
+    #[serde(deserialize_with = "go_duration", serialize_with = "as_go_duration")]
     pub interval: Duration,
     /// Container of a Docker check.
     pub docker_container_id: String,
@@ -260,10 +266,10 @@ pub struct CheckDefinition {
     /// Service of an alias check.
     pub alias_service: String,
     /// Time limit of a run; 0 for the kind's default.
-    #[serde(deserialize_with = "go_duration")]
+    #[serde(deserialize_with = "go_duration", serialize_with = "as_go_duration")]
     pub timeout: Duration,
     /// Time to live of a TTL check; 0 for none.
-    #[serde(deserialize_with = "go_duration")]
+    #[serde(deserialize_with = "go_duration", serialize_with = "as_go_duration")]
     pub ttl: Duration,
     /// Bytes of output kept; 0 for the agent's `check_output_max_size`.
     pub output_max_size: i64,
@@ -274,7 +280,7 @@ pub struct CheckDefinition {
     /// Runs that must fail in a row before the check does.
     pub failures_before_critical: u32,
     /// Deregister the service once critical for so long; 0 for never.
-    #[serde(deserialize_with = "go_duration")]
+    #[serde(deserialize_with = "go_duration", serialize_with = "as_go_duration")]
     pub deregister_critical_service_after: Duration,
 }
 
@@ -289,10 +295,7 @@ impl CheckDefinition {
     /// # Errors
     /// The reason.
     pub fn validate(&self) -> Result<(), String> {
-        let docker = !self.docker_container_id.is_empty() && self.is_script();
-        let alias = !self.alias_node.is_empty() || !self.alias_service.is_empty();
-        let by_interval = docker
-            || self.is_script()
+        let by_interval = self.is_script()
             || !self.http.is_empty()
             || !self.tcp.is_empty()
             || !self.grpc.is_empty()
@@ -301,14 +304,44 @@ impl CheckDefinition {
             || !self.os_service.is_empty();
         let has_interval = !self.interval.is_zero();
         let has_ttl = !self.ttl.is_zero();
+        let refused = if has_interval && has_ttl {
+            "Interval and TTL cannot both be specified"
+        } else if by_interval && !has_interval {
+            "Interval must be > 0 for Script, HTTP, or TCP checks"
+        } else if by_interval && self.is_alias() {
+            "Interval cannot be set for Alias checks"
+        } else if self.is_alias() && has_ttl {
+            "TTL must be not be set for Alias checks"
+        } else if !by_interval && !self.is_alias() && !has_ttl {
+            "TTL must be > 0 for TTL checks"
+        } else if self.output_max_size < 0 {
+            "MaxOutputMaxSize must be positive"
+        } else {
+            return Ok(());
+        };
+        Err(refused.to_owned())
+    }
+
+    /// Follows the health of another service or node.
+    pub fn is_alias(&self) -> bool {
+        !self.alias_node.is_empty() || !self.alias_service.is_empty()
+    }
+
+    /// The kind of probe it asks for, by Consul's word and in its order; empty if it asks for none.
+    pub fn kind(&self) -> &'static str {
+        let repeats = !self.interval.is_zero();
         match () {
-            () if has_interval && has_ttl => Err("Interval and TTL cannot both be specified".to_owned()),
-            () if by_interval && !has_interval => {
-                Err("Interval must be > 0 for Script, HTTP, or TCP checks".to_owned())
-            }
-            () if by_interval || alias => Ok(()),
-            () if !has_ttl => Err("TTL must be > 0 for TTL checks".to_owned()),
-            () => Ok(()),
+            () if !self.grpc.is_empty() && repeats => "grpc",
+            () if !self.http.is_empty() && repeats => "http",
+            () if !self.ttl.is_zero() => "ttl",
+            () if !self.tcp.is_empty() && repeats => "tcp",
+            () if !self.udp.is_empty() && repeats => "udp",
+            () if self.is_alias() => "alias",
+            () if self.is_script() && !self.docker_container_id.is_empty() && repeats => "docker",
+            () if self.is_script() => "script",
+            () if !self.h2ping.is_empty() && repeats => "h2ping",
+            () if !self.os_service.is_empty() && repeats => "os_service",
+            () => "",
         }
     }
 }

@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use serde::Deserialize;
+use serde::{Deserialize, Serializer};
 
 /// A token or key. Prints as `<redacted>`; [`Secret::expose`] is the only way to the text.
 #[derive(Clone, PartialEq, Eq, Default, Deserialize)]
@@ -18,6 +18,15 @@ impl Secret {
     /// The text itself: for comparing and sending, not for printing.
     pub fn expose(&self) -> &str {
         &self.0
+    }
+
+    /// Writes the text itself: for files of the data directory that only their owner can read. Has to be asked
+    /// for field by field; a secret is not serializable as such.
+    ///
+    /// # Errors
+    /// The serializer's.
+    pub fn serialize_exposed<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_str(&self.0)
     }
 
     /// Nothing is inside.

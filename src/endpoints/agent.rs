@@ -3,20 +3,25 @@
 //! The facts are given once by whoever builds the agent; members, local services and checks, and
 //! the switches (reload, leave) are behind traits that their owners implement.
 
+pub mod content_hash;
 pub mod registration;
+mod registry;
+pub mod service_health;
+pub mod service_view;
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use imbl::OrdMap;
 use tokio::sync::watch;
 
 use super::operator::RaftStatus;
 use super::{EndpointError, Endpoints};
 use crate::definition::Status;
 use crate::state::record::{Check, Coordinate, Node, Service, StringMap};
-use registration::{CheckRegistration, Registration, Source};
+use registration::{CheckRegistration, Registration, Rules, Source};
 
 /// Ports of an agent; 0 for "not served".
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -68,6 +73,8 @@ pub struct AgentFacts {
     pub data_dir: String,
     /// How long Prometheus metrics are kept; zero switches them off.
     pub prometheus_retention: Duration,
+    /// What registering services and checks with it depends on.
+    pub rules: Rules,
     /// Every setting in effect by Consul's runtime name, secrets hidden: `DebugConfig`.
     pub debug_config: serde_json::Map<String, serde_json::Value>,
 }
@@ -250,13 +257,13 @@ impl Members for LoneMember {
     }
 }
 
-/// Services and checks of this agent, as they are now.
+/// Services and checks of this agent, as they are now. A clone shares everything.
 #[derive(Debug, Clone, Default)]
 pub struct LocalSnapshot {
     /// Services by id.
-    pub services: BTreeMap<Arc<str>, Arc<Service>>,
+    pub services: OrdMap<Arc<str>, Arc<Service>>,
     /// Checks by id.
-    pub checks: BTreeMap<Arc<str>, Arc<Check>>,
+    pub checks: OrdMap<Arc<str>, Arc<Check>>,
 }
 
 /// The owner of this agent's services and checks.

@@ -12,6 +12,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures::future::{Either, select};
 use smallvec::SmallVec;
+use tokio::sync::Notify;
 
 use super::query::{Consistency, QueryMeta, QueryOptions};
 use super::{EndpointError, Endpoints};
@@ -46,13 +47,23 @@ pub trait BlockingRead {
 #[derive(Debug, Clone, Default)]
 pub struct Drain {
     draining: Arc<AtomicBool>,
+    begun: Arc<Notify>,
 }
 
 impl Drain {
     /// Releases every parked query, also those that park from now on.
     pub fn release(&self, watches: &Watches) {
         self.draining.store(true, Ordering::SeqCst);
+        self.begun.notify_waiters();
         watches.wake_all();
+    }
+
+    /// Resolves once [`Drain::release`] was called.
+    pub async fn drained(&self) {
+        let begun = self.begun.notified();
+        if !self.is_draining() {
+            begun.await;
+        }
     }
 
     /// Whether [`Drain::release`] was called.

@@ -293,7 +293,7 @@ mod tests {
             ..Service::default()
         };
         let services = BTreeMap::from([(Arc::from("w1"), Arc::new(service))]);
-        let local = LocalSnapshot { services, ..LocalSnapshot::default() };
+        let local = LocalSnapshot { services: services.into(), ..LocalSnapshot::default() };
         Events::new("node1", Arc::new(Local(Arc::new(local))))
     }
 

@@ -16,6 +16,7 @@ pub mod filter;
 pub mod health;
 pub mod host;
 pub mod kv;
+pub mod log;
 pub mod near;
 pub mod operator;
 pub mod query;

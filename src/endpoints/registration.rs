@@ -115,20 +115,21 @@ fn invalid_hex(byte: u8) -> String {
 /// # Errors
 /// Consul's text.
 pub fn prepare_service(service: &mut Service) -> Result<(), String> {
-    let problems = service_problems(service);
-    if !problems.is_empty() {
-        let (count, word) = (problems.len(), if problems.len() == 1 { "error" } else { "errors" });
-        return Err(format!("{count} {word} occurred:\n\t* {}\n\n", problems.join("\n\t* ")));
-    }
+    no_problems(&service_problems(service))?;
     if service.id.is_empty() {
         service.id = service.service.clone();
     } else if service.service.is_empty() {
         return Err("Must provide service name with ID".into());
     }
-    if matches!(service.address.as_str(), "0.0.0.0" | "::" | "[::]") {
-        return Err("Invalid service address".into());
-    }
-    Ok(())
+    check_address(&service.address)
+}
+
+/// Checks the address of a service: one that means every address helps nobody to find it.
+///
+/// # Errors
+/// Consul's text.
+pub fn check_address(address: &str) -> Result<(), String> {
+    if matches!(address, "0.0.0.0" | "::" | "[::]") { Err("Invalid service address".into()) } else { Ok(()) }
 }
 
 /// Fills in what a check leaves out, for registrations and transactions alike.
@@ -161,7 +162,17 @@ pub fn check_kind(definition: &CheckDefinition) -> &'static str {
     }
 }
 
-fn service_problems(service: &Service) -> Vec<String> {
+/// Fails with a list of problems, worded as Consul's servers and agents do.
+pub(super) fn no_problems(problems: &[String]) -> Result<(), String> {
+    if problems.is_empty() {
+        return Ok(());
+    }
+    let word = if problems.len() == 1 { "error" } else { "errors" };
+    Err(format!("{} {word} occurred:\n\t* {}\n\n", problems.len(), problems.join("\n\t* ")))
+}
+
+/// What is wrong with the proxy and connect settings of a service.
+pub(super) fn service_problems(service: &Service) -> Vec<String> {
     let mut problems = Vec::new();
     let proxy = &service.proxy;
     match service.kind.as_str() {

@@ -14,6 +14,7 @@ use super::layer::{Layer, Merged};
 use super::resolve::resolve;
 use super::resolved::Settings;
 use super::tree::{self, Format};
+use crate::definition::ServiceDefinition;
 
 /// Settings and what should be said about them at start.
 #[derive(Debug, Clone, PartialEq)]
@@ -96,6 +97,17 @@ impl Settings {
 pub fn validate(paths: &[PathBuf], format: Option<Format>) -> Result<Vec<Warning>, SettingsError> {
     let flags = Flags { config_paths: paths.to_vec(), config_format: format, ..Flags::none() };
     Settings::load(&flags).map(|loaded| loaded.warnings)
+}
+
+/// The services of files and directories, for whoever registers them with a running agent. Scripts are
+/// allowed here: whether they may run is that agent's decision.
+///
+/// # Errors
+/// What [`Settings::load`] would say of them in a development agent.
+pub fn services(paths: &[PathBuf]) -> Result<Vec<ServiceDefinition>, SettingsError> {
+    let scripts = "enable_script_checks = true".to_owned();
+    let flags = Flags { dev: true, config_paths: paths.to_vec(), hcl: vec![scripts], ..Flags::none() };
+    Settings::load(&flags).map(|loaded| loaded.settings.services)
 }
 
 /// The layers so far and what was found in them.

@@ -48,7 +48,7 @@ mod tests;
 pub use crate::definition::Secret;
 pub use error::{Fault, Origin, Problem, SettingsError, Warning};
 pub use flags::{Flags, FlagsError};
-pub use load::{Loaded, validate};
+pub use load::{Loaded, services, validate};
 pub use net::Listener;
 pub use reload::{Change, Effect, changes};
 pub use resolved::{

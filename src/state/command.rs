@@ -54,6 +54,43 @@ pub enum Command {
     UpdateCoordinates(Vec<NodeCoordinate>),
 }
 
+/// Which [`Command`] it is, for whoever counts them.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum CommandKind {
+    /// [`Command::Kv`].
+    Kv(KvVerb),
+    /// [`Command::Register`].
+    Register,
+    /// [`Command::Deregister`].
+    Deregister,
+    /// [`Command::SessionCreate`].
+    SessionCreate,
+    /// [`Command::SessionDestroy`].
+    SessionDestroy,
+    /// [`Command::Txn`].
+    Txn,
+    /// [`Command::ReapTombstones`].
+    ReapTombstones,
+    /// [`Command::UpdateCoordinates`].
+    UpdateCoordinates,
+}
+
+impl Command {
+    /// Which it is.
+    pub const fn kind(&self) -> CommandKind {
+        match self {
+            Self::Kv(command) => CommandKind::Kv(command.verb),
+            Self::Register(_) => CommandKind::Register,
+            Self::Deregister(_) => CommandKind::Deregister,
+            Self::SessionCreate(_) => CommandKind::SessionCreate,
+            Self::SessionDestroy { .. } => CommandKind::SessionDestroy,
+            Self::Txn(_) => CommandKind::Txn,
+            Self::ReapTombstones { .. } => CommandKind::ReapTombstones,
+            Self::UpdateCoordinates(_) => CommandKind::UpdateCoordinates,
+        }
+    }
+}
+
 /// What a [`KvCommand`] does.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 pub enum KvVerb {

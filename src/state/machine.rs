@@ -9,7 +9,7 @@ use std::sync::Arc;
 
 use arc_swap::ArcSwap;
 
-use super::command::{Command, Envelope, Outcome};
+use super::command::{Command, CommandKind, Envelope, Outcome};
 use super::read::{Gate, StateReader};
 use super::snapshot::{self, SnapshotError};
 use super::store::WriteStore;
@@ -34,6 +34,8 @@ pub struct StateMachine {
 pub struct Applied {
     /// One outcome per entry, in order; `None` for entries that were applied before.
     pub outcomes: Vec<Option<Outcome>>,
+    /// Which commands were applied, in order.
+    pub kinds: Vec<CommandKind>,
     /// What happened, in order.
     pub events: Vec<Event>,
 }
@@ -118,6 +120,7 @@ impl StateMachine {
             } else {
                 let envelope = Envelope::decode(data)?;
                 writer.now_ms = envelope.now_ms;
+                applied.kinds.push(envelope.command.kind());
                 run(&mut writer, &envelope.command)?
             };
             applied.outcomes.push(Some(outcome));

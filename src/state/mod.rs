@@ -30,7 +30,7 @@ pub mod view;
 pub mod watch;
 mod writer;
 
-pub use command::{Command, Envelope, Outcome};
+pub use command::{Command, CommandKind, Envelope, Outcome};
 pub use machine::StateMachine;
 pub use read::StateReader;
 pub use view::View;

@@ -223,7 +223,9 @@ impl Shared {
             }
         }
         for watcher in self.watchers.lock().iter() {
-            if !wants(watcher.level, event) {
+            // Not even at TRACE the chatter of other crates: sending a line makes some, without an end.
+            let chatter = !event.own && event.level < LogLevel::Warn;
+            if chatter || !wants(watcher.level, event) {
                 continue;
             }
             let line = if watcher.json { event.json() } else { event.text() };

@@ -1,27 +1,27 @@
 //! `/v1/agent/*`: this agent.
 //!
-//! What needs services and checks registered here, gossip with others or Connect answers 501 until
-//! it is built.
+//! What needs gossip with others or Connect answers 501 until it is built.
 
-use std::fmt::Write as _;
+mod checks;
+mod health;
+mod record;
+mod services;
+
 use std::sync::Arc;
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use actix_web::http::StatusCode;
-use actix_web::http::header::HeaderValue;
 
-use super::json_catalog::{self, NoTags};
-use super::reply::{ContentType, Reply};
-use super::{Answer, Json, Request, Route, WebError};
+use super::reply::Reply;
+use super::{Answer, Json, Request, Route, WebError, agent_metrics, agent_monitor};
 use crate::endpoints::EndpointError;
 use crate::endpoints::agent::{Agent, Member};
-use crate::endpoints::filter::{CheckFields, Filter, ServiceFields};
+use crate::endpoints::decode::{Decoded, Json as Body};
 use crate::endpoints::operator::Operator;
-use crate::state::record::Service;
 
 /// The routes of this family.
 pub fn routes() -> Vec<Route> {
-    vec![
+    let mut routes = vec![
         Route::new("/v1/agent/token/", &["PUT"], |_| {
             Reply::text(StatusCode::UNAUTHORIZED, "ACL support disabled").into()
         }),
@@ -29,34 +29,20 @@ pub fn routes() -> Vec<Route> {
         Route::new("/v1/agent/host", &["GET"], |request| Answer::later(host(request))),
         Route::new("/v1/agent/maintenance", &["PUT"], |request| node_maintenance(&request).into()),
         Route::new("/v1/agent/reload", &["PUT"], |request| Answer::later(reload(request))),
-        Route::new("/v1/agent/monitor", &["GET"], |request| monitor(&request).into()),
-        Route::new("/v1/agent/metrics", &["GET"], |request| metrics(&request).into()),
-        Route::new("/v1/agent/services", &["GET"], |request| services(&request).into()),
-        Route::new("/v1/agent/service/", &["GET"], |request| service(&request).into()),
-        Route::new("/v1/agent/checks", &["GET"], |request| checks(&request).into()),
+        Route::new("/v1/agent/monitor", &["GET"], |request| agent_monitor::follow(&request).into()),
+        Route::new("/v1/agent/metrics", &["GET"], |request| agent_metrics::show(&request).into()),
         Route::new("/v1/agent/members", &["GET"], |request| members(&request).into()),
         Route::new("/v1/agent/join/", &["PUT"], |request| Answer::later(join(request))),
         Route::new("/v1/agent/leave", &["PUT"], |request| Answer::later(leave(request))),
         Route::new("/v1/agent/force-leave/", &["PUT"], |request| Answer::later(force_leave(request))),
-        Route::new("/v1/agent/health/service/id/", &["GET"], |_| later("health of local services")),
-        Route::new("/v1/agent/health/service/name/", &["GET"], |_| later("health of local services")),
-        Route::new("/v1/agent/check/register", &["PUT"], |_| later("registering checks with the agent")),
-        Route::new("/v1/agent/check/deregister/", &["PUT"], |_| later("registering checks with the agent")),
-        Route::new("/v1/agent/check/pass/", &["PUT"], |_| later("TTL checks")),
-        Route::new("/v1/agent/check/warn/", &["PUT"], |_| later("TTL checks")),
-        Route::new("/v1/agent/check/fail/", &["PUT"], |_| later("TTL checks")),
-        Route::new("/v1/agent/check/update/", &["PUT"], |_| later("TTL checks")),
         Route::new("/v1/agent/connect/authorize", &["POST"], |_| later("Connect")),
         Route::new("/v1/agent/connect/ca/roots", &["GET"], |_| later("Connect")),
         Route::new("/v1/agent/connect/ca/leaf/", &["GET"], |_| later("Connect")),
-        Route::new("/v1/agent/service/register", &["PUT"], |_| later("registering services with the agent")),
-        Route::new("/v1/agent/service/deregister/", &["PUT"], |_| {
-            later("registering services with the agent")
-        }),
-        Route::new("/v1/agent/service/maintenance/", &["PUT"], |request| {
-            service_maintenance(&request).into()
-        }),
-    ]
+    ];
+    routes.extend(services::routes());
+    routes.extend(checks::routes());
+    routes.extend(health::routes());
+    routes
 }
 
 fn later(what: &str) -> Answer {
@@ -68,6 +54,17 @@ fn later(what: &str) -> Answer {
 pub(super) fn handle<T: Send + Sync + 'static>(request: &Request) -> Result<Arc<T>, WebError> {
     let missing = || EndpointError::NotImplemented("this agent does not offer that".to_owned()).into();
     request.handle::<T>().ok_or_else(missing)
+}
+
+/// Largest body of a registration.
+const BODY_LIMIT: usize = 512 * 1024;
+
+/// Reads and decodes a body.
+async fn body<T>(request: &mut Request, decode: fn(Body) -> Decoded<T>) -> Result<T, WebError> {
+    let body = request.body(BODY_LIMIT).await?;
+    Body::parse(&body)
+        .and_then(decode)
+        .map_err(|error| WebError::bad_request(format!("Request decode failed: {error}")))
 }
 
 /// Wall clock in nanoseconds since the Unix epoch.
@@ -156,7 +153,7 @@ async fn host(request: Request) -> Result<Reply, WebError> {
 /// `enable` of the maintenance endpoints, in any form Go takes for a bool.
 fn enable(request: &Request) -> Result<bool, WebError> {
     match request.arg("enable") {
-        None | Some("") => Err(WebError::bad_request("Missing value for enable")),
+        None => Err(WebError::bad_request("Missing value for enable")),
         Some("1" | "t" | "T" | "TRUE" | "true" | "True") => Ok(true),
         Some("0" | "f" | "F" | "FALSE" | "false" | "False") => Ok(false),
         Some(other) => Err(WebError::bad_request(format!("Invalid value for enable: {other:?}"))),
@@ -166,17 +163,6 @@ fn enable(request: &Request) -> Result<bool, WebError> {
 fn node_maintenance(request: &Request) -> Result<Reply, WebError> {
     let enable = enable(request)?;
     handle::<Agent>(request)?.node_maintenance(enable, request.arg("reason").unwrap_or_default());
-    Ok(Reply::ok())
-}
-
-fn service_maintenance(request: &Request) -> Result<Reply, WebError> {
-    let id = request.rest_text();
-    if id.is_empty() {
-        return Err(WebError::bad_request("Missing service ID"));
-    }
-    let enable = enable(request)?;
-    let reason = request.arg("reason").unwrap_or_default();
-    handle::<Agent>(request)?.service_maintenance(&id, enable, reason)?;
     Ok(Reply::ok())
 }
 
@@ -202,143 +188,8 @@ async fn force_leave(request: Request) -> Result<Reply, WebError> {
     Ok(Reply::ok())
 }
 
-fn monitor(request: &Request) -> Result<Reply, WebError> {
-    const LEVELS: [&str; 6] = ["", "trace", "debug", "info", "warn", "error"];
-    let level = request.arg("loglevel").unwrap_or_default();
-    if !LEVELS.contains(&level.to_lowercase().as_str()) && !level.eq_ignore_ascii_case("err") {
-        return Err(WebError::bad_request(format!("Bad request: Unknown log level: {level}")));
-    }
-    Err(EndpointError::NotImplemented("streaming logs: not built into this version yet".to_owned()).into())
-}
-
-fn services(request: &Request) -> Result<Reply, WebError> {
-    request.refuse_namespace()?;
-    let filter: Filter<ServiceFields> =
-        Filter::compile(request.arg("filter").unwrap_or_default()).map_err(EndpointError::from)?;
-    let local = handle::<Agent>(request)?.local.local();
-    Ok(Reply::write_json(request.pretty(), |json| {
-        json.object(|json| {
-            for (id, found) in local.services.iter().filter(|(_, found)| filter.passes(found)) {
-                json.key_text(id);
-                write_service(json, found);
-            }
-        });
-    }))
-}
-
-fn service(request: &Request) -> Result<Reply, WebError> {
-    request.refuse_namespace()?;
-    let id = request.rest_text();
-    let local = handle::<Agent>(request)?.local.local();
-    match local.services.get(&*id) {
-        Some(found) => Ok(Reply::write_json(request.pretty(), |json| write_service(json, found))),
-        None => Err(WebError::NotFound(format!("unknown service ID: {id}").into())),
-    }
-}
-
-/// A service as the agent lists it. Proxies cannot be registered with an agent yet, so their
-/// settings have no place here.
-fn write_service(json: &mut Json, service: &Service) {
-    json.object(|json| {
-        if !service.kind.is_empty() {
-            json.key("Kind").text(&service.kind);
-        }
-        json.key("ID").text(&service.id);
-        json.key("Service").text(&service.service);
-        json.key("Tags").texts(&service.tags);
-        json.key("Meta").text_map(service.meta.iter().flatten());
-        json.key("Port").i64(service.port);
-        json.key("Address").text(&service.address);
-        if let Some(addresses) = service.tagged_addresses.as_ref().filter(|found| !found.is_empty()) {
-            json.key("TaggedAddresses").object(|json| {
-                for (tag, address) in addresses {
-                    json.key_text(tag).object(|json| {
-                        json.key("Address").text(&address.address);
-                        json.key("Port").i64(address.port);
-                    });
-                }
-            });
-        }
-        json.key("Weights").object(|json| {
-            json.key("Passing").i64(service.weights.passing);
-            json.key("Warning").i64(service.weights.warning);
-        });
-        json.key("EnableTagOverride").bool(service.enable_tag_override);
-    });
-}
-
-fn checks(request: &Request) -> Result<Reply, WebError> {
-    request.refuse_namespace()?;
-    let filter: Filter<CheckFields> =
-        Filter::compile(request.arg("filter").unwrap_or_default()).map_err(EndpointError::from)?;
-    let local = handle::<Agent>(request)?.local.local();
-    Ok(Reply::write_json(request.pretty(), |json| {
-        json.object(|json| {
-            for (id, found) in local.checks.iter().filter(|(_, found)| filter.passes(found)) {
-                json.key_text(id);
-                json_catalog::check(json, found, NoTags::Empty);
-            }
-        });
-    }))
-}
-
-/// Length of the intervals metrics belong to, seconds.
-const METRICS_INTERVAL: u64 = 10;
-
-fn metrics(request: &Request) -> Result<Reply, WebError> {
-    let agent = handle::<Agent>(request)?;
-    let gauges = gauges(request);
-    if request.arg("format") == Some("prometheus") {
-        if agent.facts.prometheus_retention.is_zero() {
-            let text = "Prometheus is not enabled since its retention time is not positive";
-            return Ok(Reply::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
-        }
-        let mut text = String::new();
-        for (name, help, value) in gauges {
-            let name = name.replace('.', "_");
-            // Writing to a string cannot fail.
-            let _ = write!(text, "# HELP {name} {help}\n# TYPE {name} gauge\n{name} {value}\n");
-        }
-        let kind = HeaderValue::from_static("text/plain; version=0.0.4; charset=utf-8");
-        return Ok(Reply::with_body(StatusCode::OK, ContentType::Other(kind), text));
-    }
-    let seconds = now_ns() / 1_000_000_000 / METRICS_INTERVAL * METRICS_INTERVAL;
-    Ok(Reply::write_json(request.pretty(), |json| {
-        json.object(|json| {
-            json.key("Timestamp").text(&go_time(seconds));
-            json.key("Gauges").array(|json| {
-                for (name, _, value) in &gauges {
-                    json.object(|json| {
-                        json.key("Name").text(name);
-                        json.key("Value").u64(*value);
-                        json.key("Labels").object(|_| {});
-                    });
-                }
-            });
-            for empty in ["Points", "Counters", "Samples"] {
-                json.key(empty).array(|_| {});
-            }
-        });
-    }))
-}
-
-/// What this build measures: name, meaning, value.
-fn gauges(request: &Request) -> Vec<(&'static str, &'static str, u64)> {
-    const PAGE: u64 = 4096;
-    let endpoints = request.endpoints();
-    let resident = std::fs::read_to_string("/proc/self/statm")
-        .ok()
-        .and_then(|text| text.split(' ').nth(1)?.parse::<u64>().ok())
-        .unwrap_or_default();
-    vec![
-        ("consul.rpc.queries_blocking", "Blocking queries that wait", endpoints.state.watches().parked()),
-        ("consul.runtime.sys_bytes", "Memory resident, in bytes", resident.saturating_mul(PAGE)),
-        ("consul.state.index", "Raft index of the published state", endpoints.state.view().index),
-    ]
-}
-
 /// A time as Go prints one in UTC: `2026-11-21 19:25:10 +0000 UTC`.
-fn go_time(seconds: u64) -> String {
+pub(super) fn go_time(seconds: u64) -> String {
     let (year, month, day) = civil(seconds / 86_400);
     let (hour, minute, second) = (seconds / 3600 % 24, seconds / 60 % 60, seconds % 60);
     format!("{year:04}-{month:02}-{day:02} {hour:02}:{minute:02}:{second:02} +0000 UTC")

@@ -12,6 +12,7 @@ use super::route::Answer;
 use crate::endpoints::EndpointError;
 use crate::endpoints::blocking::{BlockingRead, read as read_blocking, read_now};
 use crate::endpoints::query::{QueryMeta, QueryOptions};
+use crate::metrics::Counter;
 
 /// Which `X-Consul-…` headers an endpoint family sends; they differ for no deeper reason.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +50,9 @@ where
     F: FnOnce(R::Found, bool) -> Reply + 'static,
 {
     let pretty = request.pretty();
+    let metrics = &request.room().shared.metrics;
+    metrics.count(Counter::RpcQuery);
+    metrics.count(Counter::ClientRpc);
     match read_now(request.endpoints(), &options, &read) {
         Err(error) => style.error(error).into(),
         Ok(Some((meta, found))) => style.apply(render(found, pretty), &meta).into(),

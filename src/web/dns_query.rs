@@ -2,6 +2,7 @@
 //!
 //! TLS itself is the listener's business, or that of the proxy in front of it.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use actix_web::http::header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, HeaderValue};
@@ -11,7 +12,6 @@ use base64::engine::general_purpose::URL_SAFE_NO_PAD;
 use bytes::Bytes;
 
 use super::reply::ContentType;
-use super::request::BodyError;
 use super::{Answer, Reply, Request, Route, WebError};
 use crate::endpoints::dns_query::DnsQuery;
 
@@ -32,14 +32,14 @@ async fn ask(mut request: Request) -> Result<Reply, WebError> {
         return Ok(Reply::not_found());
     };
     let message = match *request.method() {
-        Method::GET => match from_argument(request.arg("dns").unwrap_or_default()) {
-            Ok(message) => message,
-            Err(refusal) => return Ok(refusal),
-        },
-        Method::POST => match from_body(&mut request).await? {
-            Ok(message) => message,
-            Err(refusal) => return Ok(refusal),
-        },
+        Method::GET => from_argument(request.arg("dns").unwrap_or_default())?,
+        Method::POST => {
+            if request.header(&CONTENT_TYPE).is_none_or(|media| !media.eq_ignore_ascii_case(MEDIA_TYPE)) {
+                let text = format!("the body must be {MEDIA_TYPE}");
+                return Ok(Reply::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text));
+            }
+            request.body(MAX_MESSAGE).await?
+        }
         _ => {
             let text = format!("method {} not allowed", request.method());
             let allow = HeaderValue::from_static("GET,POST");
@@ -57,26 +57,14 @@ async fn ask(mut request: Request) -> Result<Reply, WebError> {
     })
 }
 
-fn from_argument(text: &str) -> Result<Bytes, Reply> {
+fn from_argument(text: &str) -> Result<Bytes, WebError> {
     // Padding is not allowed, but harmless.
     match URL_SAFE_NO_PAD.decode(text.trim_end_matches('=')) {
-        Ok(message) if message.is_empty() => {
-            Err(Reply::text(StatusCode::BAD_REQUEST, "the argument dns is missing"))
+        Ok(message) if message.is_empty() => Err(WebError::bad_request("the argument dns is missing")),
+        Ok(message) if message.len() > MAX_MESSAGE => {
+            Err(WebError::TooLarge(Cow::Borrowed("DNS message too large")))
         }
-        Ok(message) if message.len() > MAX_MESSAGE => Err(Reply::empty(StatusCode::PAYLOAD_TOO_LARGE)),
         Ok(message) => Ok(message.into()),
-        Err(_) => Err(Reply::text(StatusCode::BAD_REQUEST, "the argument dns is not base64url")),
-    }
-}
-
-async fn from_body(request: &mut Request) -> Result<Result<Bytes, Reply>, WebError> {
-    if request.header(&CONTENT_TYPE).is_none_or(|media| !media.eq_ignore_ascii_case(MEDIA_TYPE)) {
-        let text = format!("the body must be {MEDIA_TYPE}");
-        return Ok(Err(Reply::text(StatusCode::UNSUPPORTED_MEDIA_TYPE, text)));
-    }
-    match request.body(MAX_MESSAGE).await {
-        Ok(message) => Ok(Ok(message)),
-        Err(BodyError::TooLarge { .. }) => Ok(Err(Reply::empty(StatusCode::PAYLOAD_TOO_LARGE))),
-        Err(error) => Err(error.into()),
+        Err(_) => Err(WebError::bad_request("the argument dns is not base64url")),
     }
 }

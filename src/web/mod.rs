@@ -44,6 +44,9 @@
 //! [`error::WebError`] by `?`, and answers by [`error::WebError::into_reply`].
 
 pub mod agent;
+mod agent_metrics;
+mod agent_monitor;
+mod agent_process;
 pub mod answers;
 pub mod blocking;
 pub mod catalog;

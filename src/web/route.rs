@@ -9,6 +9,7 @@ use std::borrow::Cow;
 use std::collections::HashMap;
 use std::future::Future;
 use std::rc::Rc;
+use std::time::Instant;
 
 use actix_web::http::header::{ACCEPT_ENCODING, CONNECTION, HeaderValue, LOCATION};
 use actix_web::http::{Method, StatusCode};
@@ -18,8 +19,9 @@ use super::error::WebError;
 use super::query::Query;
 use super::reply::{ContentType, Reply};
 use super::request::Request;
-use super::server::{Room, Served};
+use super::server::{Asked, Room, Served};
 use super::{gzip, path};
+use crate::metrics::HttpRoute;
 
 /// What a handler gives back: an answer now, or the promise of one.
 ///
@@ -85,9 +87,16 @@ impl Route {
     pub const fn pattern(&self) -> &'static str {
         self.pattern
     }
+
+    /// As the metrics know it; no methods for what is no endpoint.
+    pub(super) const fn measured(&self) -> HttpRoute {
+        (self.pattern, if self.endpoint { self.methods } else { &[] })
+    }
 }
 
 struct Entry {
+    /// Its place in the table, and in the metrics.
+    at: usize,
     route: Route,
     allow: HeaderValue,
 }
@@ -117,9 +126,14 @@ impl Router {
             }
             let allow = format!("OPTIONS,{}", route.methods.join(","));
             let allow = HeaderValue::from_str(&allow).unwrap_or(HeaderValue::from_static("OPTIONS"));
-            router.entries.push(Entry { route, allow });
+            router.entries.push(Entry { at, route, allow });
         }
         router
+    }
+
+    /// All routes in order, for the metrics.
+    pub(super) fn measured(&self) -> Vec<HttpRoute> {
+        self.entries.iter().map(|entry| entry.route.measured()).collect()
     }
 
     fn find(&self, path: &[u8]) -> Found<'_> {
@@ -149,6 +163,7 @@ enum Found<'a> {
 
 /// Takes a request to its handler.
 pub(super) fn dispatch(room: &Rc<Room>, inner: actix_http::Request) -> Served {
+    let began = Instant::now();
     let raw = inner.uri().path();
     let raw = if raw.is_empty() { "/" } else { raw };
     let Some(decoded) = path::decode(raw).filter(|path| path.starts_with(b"/")) else {
@@ -188,12 +203,13 @@ pub(super) fn dispatch(room: &Rc<Room>, inner: actix_http::Request) -> Served {
         return Served::new(room, handler(request), None);
     }
     let gzip = request.header(&ACCEPT_ENCODING).is_some_and(gzip::accepts);
+    let asked = Asked { route: entry.at, method: request.method().clone(), began, gzip };
     let answer = if broken_query {
         Reply::empty(StatusCode::INTERNAL_SERVER_ERROR).into()
     } else {
         admit(entry, request)
     };
-    Served::new(room, answer, Some(gzip))
+    Served::new(room, answer, Some(asked))
 }
 
 /// What every endpoint is guarded by, in Consul's order.

@@ -12,11 +12,12 @@ use std::pin::Pin;
 use std::rc::Rc;
 use std::sync::Arc;
 use std::task::{Context, Poll};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use actix_http::{KeepAlive, Response};
 use actix_web::HttpServer;
 use actix_web::dev::{AppConfig, Server, ServerHandle, Service, ServiceFactory};
+use actix_web::http::Method;
 use actix_web::http::header::{HeaderName, HeaderValue};
 use futures::future::LocalBoxFuture;
 use socket2::{Domain, Protocol, Socket, TcpKeepalive, Type};
@@ -30,6 +31,7 @@ use super::settings::WebSettings;
 use super::stream::Body;
 use crate::endpoints::Endpoints;
 use crate::endpoints::blocking::Drain;
+use crate::metrics::{HttpTimers, Metrics};
 
 /// How many connections may wait to be accepted.
 const BACKLOG: i32 = 1024;
@@ -67,7 +69,9 @@ pub struct WebHandles {
 impl WebHandles {
     /// With the handles of the endpoints.
     pub fn new(endpoints: Endpoints) -> Self {
-        Self { endpoints, extras: Extras::default() }.with(Arc::<Answers>::default())
+        Self { endpoints, extras: Extras::default() }
+            .with(Arc::<Answers>::default())
+            .with(Arc::<Metrics>::default())
     }
 
     /// Adds a handle of another type, for [`super::request::Request::handle`].
@@ -96,6 +100,8 @@ pub(super) struct Shared {
     pub(super) response_headers: Vec<(HeaderName, HeaderValue)>,
     pub(super) drain: Drain,
     pub(super) extras: Extras,
+    pub(super) metrics: Arc<Metrics>,
+    timers: Arc<HttpTimers>,
 }
 
 /// What the requests of one worker share; counted without atomics.
@@ -140,10 +146,14 @@ pub fn start(
 ) -> Result<WebServer, StartError> {
     let listeners = settings.listen.iter().map(|address| listen(*address)).collect::<Result<Vec<_>, _>>()?;
     let addresses = listeners.iter().filter_map(|listener| listener.local_addr().ok()).collect();
+    let router = Router::new(routes);
+    let metrics = handles.extras.get::<Metrics>().unwrap_or_default();
     let shared = Arc::new(Shared {
         endpoints: handles.endpoints,
         response_headers: response_headers(&settings.response_headers)?,
-        router: Router::new(routes),
+        timers: metrics.http(&router.measured()),
+        metrics,
+        router,
         drain: Drain::default(),
         extras: handles.extras,
         settings,
@@ -238,10 +248,19 @@ impl Service<actix_http::Request> for Web {
     }
 }
 
+/// What an endpoint was asked, for whoever finishes its answer.
+pub(super) struct Asked {
+    pub(super) route: usize,
+    pub(super) method: Method,
+    pub(super) began: Instant,
+    /// The answer may be compressed.
+    pub(super) gzip: bool,
+}
+
 /// A response that is there already or on its way.
 pub(super) enum Served {
     Now(Option<Response<Body>>),
-    Later { answer: LocalBoxFuture<'static, Result<Reply, WebError>>, room: Rc<Room>, gzip: Option<bool> },
+    Later { answer: LocalBoxFuture<'static, Result<Reply, WebError>>, room: Rc<Room>, asked: Option<Asked> },
 }
 
 impl Served {
@@ -250,22 +269,21 @@ impl Served {
         Self::Now(Some(reply.into_bare_response()))
     }
 
-    /// The answer of a handler. `gzip` says whether an endpoint's answer is to be compressed; what
-    /// is no endpoint has none.
-    pub(super) fn new(room: &Rc<Room>, answer: Answer, gzip: Option<bool>) -> Self {
+    /// The answer of a handler; what is no endpoint was not `asked`.
+    pub(super) fn new(room: &Rc<Room>, answer: Answer, asked: Option<Asked>) -> Self {
         match answer {
-            Answer::Now(result) => Self::Now(Some(finish(&room.shared, result, gzip))),
-            Answer::Later(answer) => Self::Later { answer, room: Rc::clone(room), gzip },
+            Answer::Now(result) => Self::Now(Some(finish(&room.shared, result, asked.as_ref()))),
+            Answer::Later(answer) => Self::Later { answer, room: Rc::clone(room), asked },
         }
     }
 }
 
-fn finish(shared: &Shared, result: Result<Reply, WebError>, gzip: Option<bool>) -> Response<Body> {
+fn finish(shared: &Shared, result: Result<Reply, WebError>, asked: Option<&Asked>) -> Response<Body> {
     let reply = result.unwrap_or_else(WebError::into_reply);
-    match gzip {
-        Some(gzip) => reply.into_response(shared, gzip),
-        None => reply.into_bare_response(),
-    }
+    let Some(asked) = asked else { return reply.into_bare_response() };
+    let response = reply.into_response(shared, asked.gzip);
+    shared.timers.record(asked.route, asked.method.as_str(), asked.began.elapsed());
+    response
 }
 
 impl Future for Served {
@@ -278,8 +296,8 @@ impl Future for Served {
                 // Polled after completion, which the server does not do.
                 None => Poll::Pending,
             },
-            Self::Later { answer, room, gzip } => {
-                answer.as_mut().poll(context).map(|result| Ok(finish(&room.shared, result, *gzip)))
+            Self::Later { answer, room, asked } => {
+                answer.as_mut().poll(context).map(|result| Ok(finish(&room.shared, result, asked.as_ref())))
             }
         }
     }

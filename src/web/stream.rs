@@ -1,12 +1,13 @@
-//! Bodies too large to be held in memory: made by another thread, sent as they come.
+//! Bodies that are sent as they come: too large to be held in memory, or without an end.
 
 use std::io;
-use std::pin::Pin;
+use std::pin::{Pin, pin};
 use std::sync::Arc;
 use std::task::{Context, Poll};
 
 use actix_web::body::{BodySize, MessageBody};
 use bytes::Bytes;
+use futures::{Stream, StreamExt as _};
 use parking_lot::Mutex;
 use tokio::sync::mpsc;
 
@@ -32,6 +33,26 @@ pub struct BodyStream(Arc<Mutex<Option<mpsc::Receiver<Piece>>>>);
 pub fn body() -> (BodyWriter, BodyStream) {
     let (sender, receiver) = mpsc::channel(PIECES);
     (BodyWriter { pieces: sender, buffer: Vec::new() }, BodyStream(Arc::new(Mutex::new(Some(receiver)))))
+}
+
+/// A body of lines that are sent as they come, until `lines` ends or the client goes.
+pub fn lines(lines: impl Stream<Item = String> + 'static) -> BodyStream {
+    let (sender, receiver) = mpsc::channel(PIECES);
+    actix_web::rt::spawn(async move {
+        let mut lines = pin!(lines);
+        loop {
+            let line = tokio::select! {
+                line = lines.next() => line,
+                () = sender.closed() => None,
+            };
+            let Some(mut line) = line else { return };
+            line.push('\n');
+            if sender.send(Ok(line.into())).await.is_err() {
+                return;
+            }
+        }
+    });
+    BodyStream(Arc::new(Mutex::new(Some(receiver))))
 }
 
 impl BodyWriter {

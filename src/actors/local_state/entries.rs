@@ -1,82 +1,142 @@
-//! What lives on this agent, what of it the catalog has, and what must be sent to make them equal.
+//! What lives on this agent: its services and checks, who defined them, how they are now, and what of
+//! it is still to be sent to the catalog ([`super::sync`]).
 //!
-//! Pure: no clock, no actor, no proposer. The agent is the authority for its own node: what the
-//! catalog holds beyond it is removed, what differs is registered again. Two entries are the
-//! leader's and left alone: the `serfHealth` check and, on servers, the `consul` service.
+//! Pure: no clock, no chance, no actor, no disk. Time and chance are arguments. Everything is in
+//! shared maps, so that a change and its publication cost little however much there is.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
+use super::deadlines::Deadlines;
+use crate::definition::{CheckDefinition, Status};
 use crate::endpoints::agent::LocalSnapshot;
-use crate::state::Command;
-use crate::state::command::{Deregister, Register};
-use crate::state::record::{Check, Indexes, Node, Service, StringMap};
-use crate::state::view::NodeEntry;
+use crate::endpoints::agent::registration::{CheckRegistration, Source};
+use crate::state::record::{Check, Node, Service, StringMap};
 
-/// The check the leader keeps for every member.
-pub const SERF_HEALTH: &str = "serfHealth";
-/// The service the leader keeps for every server.
-pub const CONSUL_SERVICE: &str = "consul";
 /// The check that puts a node into maintenance.
 pub const NODE_MAINTENANCE: &str = "_node_maintenance";
 /// What stands in front of a service's id in its maintenance check.
 pub const SERVICE_MAINTENANCE: &str = "_service_maintenance:";
 
-/// Something on this agent and whether the catalog is known to have it so.
-#[derive(Debug, Clone)]
-struct Entry<T> {
-    value: Arc<T>,
-    in_sync: bool,
+/// Whether a check is one of maintenance: nothing runs it.
+pub fn is_maintenance(check_id: &str) -> bool {
+    check_id == NODE_MAINTENANCE || check_id.starts_with(SERVICE_MAINTENANCE)
 }
 
-/// One thing to send, and what it settles.
+/// What is known of a service besides what the catalog holds.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Step {
-    /// What to propose.
-    pub command: Command,
-    /// What is in sync once it is applied.
-    pub settles: Settles,
+pub struct ServiceFacts {
+    /// Who defined it.
+    pub source: Source,
+    /// The service it is the sidecar of, if it came with that one's definition.
+    pub sidecar_of: Option<Arc<str>>,
+    /// As it was defined. With `EnableTagOverride` the catalog may have changed the tags since.
+    pub defined: Arc<Service>,
 }
 
-/// What a [`Step`] settles, as it was when the step was planned: what changed meanwhile stays
-/// unsettled.
+/// What is known of a check besides what the catalog holds.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Settles {
-    /// The node itself.
-    Node,
-    /// A service, and the node.
-    Service(Arc<Service>),
-    /// A check, and the node.
-    Check(Arc<Check>),
-    /// A service that is to be gone.
-    GoneService(Arc<str>),
-    /// A check that is to be gone.
-    GoneCheck(Arc<str>),
+pub struct CheckFacts {
+    /// Who defined it.
+    pub source: Source,
+    /// As it was defined; how it is run is in it. None for those nobody runs, of maintenance.
+    pub defined: Option<Arc<CheckRegistration>>,
+    /// Its status comes from a probe or its owner, in this life of the agent or the last, not from its definition.
+    pub reported: bool,
+}
+
+impl CheckFacts {
+    /// How long it may be critical before its service is deregistered.
+    fn patience(&self) -> Option<Duration> {
+        let after = self.defined.as_ref()?.run.deregister_critical_service_after;
+        (!after.is_zero()).then_some(after)
+    }
+}
+
+/// What news of a check changed.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Change {
+    /// Nothing: as it was, or there is no such check.
+    Nothing,
+    /// Only its output.
+    Output {
+        /// Whoever sends must look at its timers again.
+        wake: bool,
+    },
+    /// Its status.
+    Status,
+}
+
+/// A service whose check has been critical for too long.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Overdue {
+    /// The service to deregister.
+    pub service_id: String,
+    /// Its check.
+    pub check_id: Arc<str>,
+    /// How long that was allowed to be critical.
+    pub timeout: Duration,
+}
+
+/// What is still to be sent.
+#[derive(Debug, Clone, Default)]
+pub(super) struct Pending {
+    pub services: BTreeSet<Arc<str>>,
+    pub checks: BTreeSet<Arc<str>>,
+    pub gone_services: BTreeSet<Arc<str>>,
+    pub gone_checks: BTreeSet<Arc<str>>,
+}
+
+/// How changes of output are treated.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct OutputRules {
+    /// A change of output alone reaches the catalog about so late; at once if zero (`check_update_interval`).
+    pub update_interval: Duration,
+    /// Keep no output (`discard_check_output`).
+    pub discard: bool,
+}
+
+impl Default for OutputRules {
+    /// Consul's.
+    fn default() -> Self {
+        Self { update_interval: Duration::from_secs(300), discard: false }
+    }
 }
 
 /// Everything that lives on this agent.
 #[derive(Debug, Clone)]
 pub struct Entries {
-    node: Node,
-    server: bool,
-    node_in_sync: bool,
-    services: BTreeMap<Arc<str>, Entry<Service>>,
-    checks: BTreeMap<Arc<str>, Entry<Check>>,
-    gone_services: BTreeSet<Arc<str>>,
-    gone_checks: BTreeSet<Arc<str>>,
+    pub(super) node: Node,
+    pub(super) server: bool,
+    pub(super) node_in_sync: bool,
+    pub(super) held: LocalSnapshot,
+    pub(super) pending: Pending,
+    /// Checks whose output the catalog gets later.
+    pub(super) deferred: Deadlines,
+    service_facts: BTreeMap<Arc<str>, ServiceFacts>,
+    check_facts: BTreeMap<Arc<str>, CheckFacts>,
+    checks_of: BTreeMap<String, BTreeSet<Arc<str>>>,
+    /// Critical checks that take their service along.
+    overdue: Deadlines,
+    output: OutputRules,
 }
 
 impl Entries {
     /// Nothing but the node. `server` protects the `consul` service.
-    pub const fn new(node: Node, server: bool) -> Self {
+    pub fn new(node: Node, server: bool, output: OutputRules) -> Self {
         Self {
             node,
             server,
             node_in_sync: false,
-            services: BTreeMap::new(),
-            checks: BTreeMap::new(),
-            gone_services: BTreeSet::new(),
-            gone_checks: BTreeSet::new(),
+            held: LocalSnapshot::default(),
+            pending: Pending::default(),
+            deferred: Deadlines::default(),
+            service_facts: BTreeMap::new(),
+            check_facts: BTreeMap::new(),
+            checks_of: BTreeMap::new(),
+            overdue: Deadlines::default(),
+            output,
         }
     }
 
@@ -87,50 +147,245 @@ impl Entries {
 
     /// For readers.
     pub fn snapshot(&self) -> LocalSnapshot {
-        let services = self.services.iter();
-        let checks = self.checks.iter();
-        LocalSnapshot {
-            services: services.map(|(id, entry)| (Arc::clone(id), Arc::clone(&entry.value))).collect(),
-            checks: checks.map(|(id, entry)| (Arc::clone(id), Arc::clone(&entry.value))).collect(),
-        }
+        self.held.clone()
     }
 
-    /// Adds or replaces a service.
-    pub fn put_service(&mut self, service: Service) {
+    /// What is known of a service.
+    pub fn service_facts(&self, id: &str) -> Option<&ServiceFacts> {
+        self.service_facts.get(id)
+    }
+
+    /// What is known of a check.
+    pub fn check_facts(&self, id: &str) -> Option<&CheckFacts> {
+        self.check_facts.get(id)
+    }
+
+    /// A check.
+    pub fn check(&self, id: &str) -> Option<&Arc<Check>> {
+        self.held.checks.get(id)
+    }
+
+    /// What is known of every service.
+    pub fn services(&self) -> impl Iterator<Item = (&Arc<str>, &ServiceFacts)> {
+        self.service_facts.iter()
+    }
+
+    /// What is known of every check.
+    pub fn checks(&self) -> impl Iterator<Item = (&Arc<str>, &CheckFacts)> {
+        self.check_facts.iter()
+    }
+
+    /// Ids of the checks of a service.
+    pub fn checks_of(&self, service_id: &str) -> impl Iterator<Item = &Arc<str>> {
+        self.checks_of.get(service_id).into_iter().flatten()
+    }
+
+    /// Adds or replaces a service. Its checks keep the name and tags they were registered with, as Consul's do.
+    pub fn put_service(&mut self, service: Service, source: Source, sidecar_of: Option<Arc<str>>) {
+        let service = Arc::new(service);
         let id = Arc::clone(&service.id);
-        self.gone_services.remove(&id);
-        self.services.insert(id, Entry { value: Arc::new(service), in_sync: false });
+        let facts = ServiceFacts { source, sidecar_of, defined: Arc::clone(&service) };
+        self.service_facts.insert(Arc::clone(&id), facts);
+        self.pending.gone_services.remove(&id);
+        self.hold_service(&service);
     }
 
-    /// Removes a service and its checks; false if it is unknown.
-    pub fn remove_service(&mut self, id: &str) -> bool {
-        let Some((id, _)) = self.services.remove_entry(id) else { return false };
-        // The catalog removes the checks along with their service.
-        self.checks.retain(|_, check| check.value.service_id != *id);
-        self.gone_services.insert(id);
-        true
+    /// Puts a service into its place and has it sent.
+    pub(super) fn hold_service(&mut self, service: &Arc<Service>) {
+        let id = Arc::clone(&service.id);
+        self.held.services.insert(Arc::clone(&id), Arc::clone(service));
+        self.pending.services.insert(id);
     }
 
-    /// Adds or replaces a check; name, tags and node are filled in from what it belongs to. One that
-    /// equals what is there already changes nothing.
-    pub fn put_check(&mut self, mut check: Check) {
+    /// Removes a service and its checks, whose ids it gives; none if it is unknown.
+    pub fn remove_service(&mut self, id: &str) -> Option<Vec<Arc<str>>> {
+        let (id, _) = self.service_facts.remove_entry(id)?;
+        self.held.services.remove(&id);
+        self.pending.services.remove(&id);
+        let checks: Vec<_> = self.checks_of.remove(&*id).into_iter().flatten().collect();
+        for check_id in &checks {
+            // The catalog removes the checks along with their service.
+            self.forget_check(check_id);
+        }
+        self.pending.gone_services.insert(id);
+        Some(checks)
+    }
+
+    /// Adds or replaces a check; node, service name and tags are filled in from what it belongs to. It keeps
+    /// the status and output it had: those of a check of this id, or what `remembered` says.
+    pub fn put_check(
+        &mut self,
+        registration: Arc<CheckRegistration>,
+        source: Source,
+        remembered: Option<(Status, String)>,
+        now: Instant,
+    ) {
+        let mut check = registration.check.clone();
+        let mut reported = false;
+        if let Some(known) = self.held.checks.get(&check.check_id) {
+            check.status.clone_from(&known.status);
+            check.output.clone_from(&known.output);
+            reported = self.check_facts.get(&check.check_id).is_some_and(|facts| facts.reported);
+        } else if let Some((status, output)) = remembered {
+            status.as_str().clone_into(&mut check.status);
+            check.output = output;
+            reported = true;
+        }
+        self.add_check(check, CheckFacts { source, defined: Some(registration), reported }, now);
+    }
+
+    fn add_check(&mut self, mut check: Check, facts: CheckFacts, now: Instant) {
         check.node = Arc::clone(&self.node.node);
-        if let Some(service) = self.services.get(&*check.service_id) {
-            check.service_name = service.value.service.to_string();
-            check.service_tags.clone_from(&service.value.tags);
+        if check.status.is_empty() {
+            Status::Critical.as_str().clone_into(&mut check.status);
+        }
+        if let Some(service) = self.held.services.get(&*check.service_id) {
+            name_service(&mut check, service);
         }
         let id = Arc::clone(&check.check_id);
-        self.gone_checks.remove(&id);
-        if self.checks.get(&id).is_none_or(|known| *known.value != check) {
-            self.checks.insert(id, Entry { value: Arc::new(check), in_sync: false });
+        if let Some(known) = self.held.checks.get(&id)
+            && known.service_id != check.service_id
+        {
+            self.leave_service(&id);
         }
+        self.pending.gone_checks.remove(&id);
+        if !check.service_id.is_empty() {
+            self.checks_of.entry(check.service_id.clone()).or_default().insert(Arc::clone(&id));
+        }
+        self.check_facts.insert(Arc::clone(&id), facts);
+        let changed = self.held.checks.get(&id).is_none_or(|known| **known != check);
+        if changed {
+            self.hold_check(check);
+        }
+        self.time_critical(&id, now);
+    }
+
+    /// Puts a check into its place and has it sent.
+    fn hold_check(&mut self, check: Check) {
+        let id = Arc::clone(&check.check_id);
+        self.deferred.clear(&id);
+        self.held.checks.insert(Arc::clone(&id), Arc::new(check));
+        self.pending.checks.insert(id);
     }
 
     /// Removes a check; false if it is unknown.
     pub fn remove_check(&mut self, id: &str) -> bool {
-        let Some((id, _)) = self.checks.remove_entry(id) else { return false };
-        self.gone_checks.insert(id);
+        let Some((id, _)) = self.check_facts.get_key_value(id) else { return false };
+        let id = Arc::clone(id);
+        self.leave_service(&id);
+        self.forget_check(&id);
+        self.pending.gone_checks.insert(id);
         true
+    }
+
+    fn leave_service(&mut self, check_id: &Arc<str>) {
+        let Some(check) = self.held.checks.get(check_id) else { return };
+        let Some(siblings) = self.checks_of.get_mut(&check.service_id) else { return };
+        siblings.remove(check_id);
+        if siblings.is_empty() {
+            self.checks_of.remove(&check.service_id);
+        }
+    }
+
+    fn forget_check(&mut self, id: &Arc<str>) {
+        self.check_facts.remove(id);
+        self.held.checks.remove(id);
+        self.pending.checks.remove(id);
+        self.deferred.clear(id);
+        self.overdue.clear(id);
+    }
+
+    /// News of a check. A new status is to be sent at once; new output alone is put off by half the update
+    /// interval and up to a whole one more, by `chance` (0 to 1), so that chatty checks spread out.
+    pub fn update_check(
+        &mut self,
+        id: &str,
+        status: Status,
+        output: &str,
+        now: Instant,
+        chance: f64,
+    ) -> Change {
+        let output = if self.output.discard { "" } else { output };
+        let Some(known) = self.held.checks.get(id) else { return Change::Nothing };
+        let facts = self.check_facts.get_mut(id);
+        let first = facts.is_some_and(|facts| !std::mem::replace(&mut facts.reported, true));
+        if known.status == status.as_str() {
+            let id = Arc::clone(&known.check_id);
+            if known.output == output {
+                if first {
+                    self.time_critical(&id, now);
+                }
+                return if first { Change::Output { wake: true } } else { Change::Nothing };
+            }
+            let mut check = (**known).clone();
+            output.clone_into(&mut check.output);
+            self.held.checks.insert(Arc::clone(&id), Arc::new(check));
+            if first {
+                self.time_critical(&id, now);
+            }
+            return Change::Output { wake: self.defer_output(id, now, chance) || first };
+        }
+        let mut check = (**known).clone();
+        let id = Arc::clone(&check.check_id);
+        status.as_str().clone_into(&mut check.status);
+        output.clone_into(&mut check.output);
+        self.hold_check(check);
+        self.time_critical(&id, now);
+        Change::Status
+    }
+
+    /// Has changed output sent later, or now if that is the rule. True if whoever sends must look at its
+    /// timers again.
+    fn defer_output(&mut self, id: Arc<str>, now: Instant, chance: f64) -> bool {
+        let interval = self.output.update_interval;
+        if interval.is_zero() {
+            return self.pending.checks.insert(id);
+        }
+        if self.deferred.contains(&id) || self.pending.checks.contains(&id) {
+            return false;
+        }
+        self.deferred.set(&id, now + interval / 2 + interval.mul_f64(chance.clamp(0.0, 1.0)));
+        true
+    }
+
+    /// Starts or ends the time a check may be critical. It does not start before the first news of the check:
+    /// one that was never run must not take its service along.
+    fn time_critical(&mut self, id: &Arc<str>, now: Instant) {
+        let (Some(check), Some(facts)) = (self.held.checks.get(id), self.check_facts.get(id)) else { return };
+        let critical =
+            facts.reported && check.status == Status::Critical.as_str() && !check.service_id.is_empty();
+        match facts.patience().filter(|_| critical) {
+            None => {
+                self.overdue.clear(id);
+            }
+            Some(_) if self.overdue.contains(id) => {}
+            Some(after) => self.overdue.set(id, now + after),
+        }
+    }
+
+    /// When [`Entries::expire`] has something to do next.
+    pub fn next_deadline(&self) -> Option<Instant> {
+        [self.deferred.next(), self.overdue.next()].into_iter().flatten().min()
+    }
+
+    /// Has the output sent whose time has come, and names the services whose time is over. Those are asked for
+    /// again after their check's timeout if they are still there.
+    pub fn expire(&mut self, now: Instant) -> Vec<Overdue> {
+        while let Some(id) = self.deferred.take_due(now) {
+            self.pending.checks.insert(id);
+        }
+        let mut found = Vec::new();
+        while let Some(check_id) = self.overdue.take_due(now) {
+            let timeout = self.check_facts.get(&check_id).and_then(CheckFacts::patience);
+            let service_id = self.held.checks.get(&check_id).map(|check| check.service_id.clone());
+            if let (Some(timeout), Some(service_id)) = (timeout, service_id) {
+                found.push(Overdue { service_id, check_id, timeout });
+            }
+        }
+        for due in &found {
+            self.overdue.set(&due.check_id, now + due.timeout.max(Duration::from_secs(1)));
+        }
+        found
     }
 
     /// Replaces the node's metadata.
@@ -141,341 +396,77 @@ impl Entries {
         }
     }
 
-    /// Puts the node into maintenance for a reason or takes it out.
-    pub fn set_node_maintenance(&mut self, reason: Option<String>) {
-        match reason {
-            // Being in maintenance already, it stays there for the first reason.
-            Some(_) if self.checks.contains_key(NODE_MAINTENANCE) => {}
-            Some(notes) => self.put_check(Check {
-                check_id: NODE_MAINTENANCE.into(),
-                name: "Node Maintenance Mode".to_owned(),
-                notes,
-                ..maintenance()
-            }),
-            None => {
-                self.remove_check(NODE_MAINTENANCE);
-            }
-        }
+    /// Keeps output from now on, or no more.
+    pub const fn set_discard_output(&mut self, discard: bool) {
+        self.output.discard = discard;
     }
 
-    /// Puts a service into maintenance for a reason or takes it out; false if it is unknown.
-    pub fn set_service_maintenance(&mut self, service_id: &str, reason: Option<String>) -> bool {
-        if !self.services.contains_key(service_id) {
-            return false;
+    /// Puts the node into maintenance for a reason or takes it out. True if that changed something.
+    pub fn set_node_maintenance(&mut self, reason: Option<String>, now: Instant) -> bool {
+        self.set_maintenance(NODE_MAINTENANCE, "Node Maintenance Mode", "", reason, now)
+    }
+
+    /// Puts a service into maintenance for a reason or takes it out; none if it is unknown, else the id of
+    /// the check that says so.
+    pub fn set_service_maintenance(
+        &mut self,
+        service_id: &str,
+        reason: Option<String>,
+        now: Instant,
+    ) -> Option<String> {
+        if !self.held.services.contains_key(service_id) {
+            return None;
         }
         let check_id = format!("{SERVICE_MAINTENANCE}{service_id}");
-        match reason {
-            Some(_) if self.checks.contains_key(&*check_id) => {}
-            Some(notes) => self.put_check(Check {
-                check_id: check_id.into(),
-                name: "Service Maintenance Mode".to_owned(),
-                notes,
-                service_id: service_id.to_owned(),
-                ..maintenance()
-            }),
-            None => {
-                self.remove_check(&check_id);
-            }
+        self.set_maintenance(&check_id, "Service Maintenance Mode", service_id, reason, now);
+        Some(check_id)
+    }
+
+    fn set_maintenance(
+        &mut self,
+        check_id: &str,
+        name: &str,
+        service_id: &str,
+        reason: Option<String>,
+        now: Instant,
+    ) -> bool {
+        let Some(notes) = reason else { return self.remove_check(check_id) };
+        // Being in maintenance already, it stays there for the first reason.
+        if self.held.checks.contains_key(check_id) {
+            return false;
         }
+        let check = Check {
+            check_id: check_id.into(),
+            name: name.to_owned(),
+            notes,
+            service_id: service_id.to_owned(),
+            kind: "maintenance".to_owned(),
+            ..Check::default()
+        };
+        self.restore_maintenance(check, now);
         true
     }
 
-    /// Looks at what the catalog has of this node and marks whatever differs.
-    pub fn compare(&mut self, catalog: Option<&NodeEntry>) {
-        let nothing =
-            NodeEntry { node: Arc::default(), services: imbl::OrdMap::new(), checks: imbl::OrdMap::new() };
-        let catalog = catalog.unwrap_or(&nothing);
-        self.node_in_sync = same_node(&catalog.node, &self.node);
-        for entry in self.services.values_mut() {
-            let known = catalog.services.values().find(|known| known.id == entry.value.id);
-            entry.in_sync = known
-                .is_some_and(|known| **known == Service { indexes: known.indexes, ..(*entry.value).clone() });
-        }
-        for entry in self.checks.values_mut() {
-            let known = catalog.checks.values().find(|known| known.check_id == entry.value.check_id);
-            entry.in_sync = known
-                .is_some_and(|known| **known == Check { indexes: known.indexes, ..(*entry.value).clone() });
-        }
-        self.gone_services = catalog
-            .services
-            .values()
-            .map(|known| &known.id)
-            .filter(|id| !(self.server && ***id == *CONSUL_SERVICE))
-            .filter(|id| !self.services.contains_key(&***id))
-            .cloned()
-            .collect();
-        self.gone_checks = catalog
-            .checks
-            .values()
-            .filter(|known| *known.check_id != *SERF_HEALTH)
-            // Those of a service that goes, go with it.
-            .filter(|known| !self.gone_services.contains(&*known.service_id))
-            .map(|known| &known.check_id)
-            .filter(|id| !self.checks.contains_key(&***id))
-            .cloned()
-            .collect();
+    /// Puts a maintenance check back as it was kept.
+    pub fn restore_maintenance(&mut self, check: Check, now: Instant) {
+        self.add_check(check, CheckFacts { source: Source::Api, defined: None, reported: false }, now);
     }
 
-    /// What is to be sent, in order: what goes, then services, checks, and the node if nothing else
-    /// carries it.
-    pub fn plan(&self) -> Vec<Step> {
-        let mut steps = Vec::new();
-        let deregister = |service_id: &str, check_id: &str| {
-            Command::Deregister(Deregister {
-                node: Arc::clone(&self.node.node),
-                service_id: service_id.to_owned(),
-                check_id: check_id.to_owned(),
-            })
-        };
-        for id in &self.gone_services {
-            steps.push(Step { command: deregister(id, ""), settles: Settles::GoneService(Arc::clone(id)) });
-        }
-        for id in &self.gone_checks {
-            steps.push(Step { command: deregister("", id), settles: Settles::GoneCheck(Arc::clone(id)) });
-        }
-        let mut node_in_sync = self.node_in_sync;
-        let mut register = |service: Option<Service>, checks: Vec<Check>| {
-            let skip_node_update = std::mem::replace(&mut node_in_sync, true);
-            let node = self.node.clone();
-            Command::Register(Box::new(Register { node, skip_node_update, service, checks }))
-        };
-        for entry in self.services.values().filter(|entry| !entry.in_sync) {
-            let command = register(Some((*entry.value).clone()), Vec::new());
-            steps.push(Step { command, settles: Settles::Service(Arc::clone(&entry.value)) });
-        }
-        for entry in self.checks.values().filter(|entry| !entry.in_sync) {
-            let command = register(None, vec![(*entry.value).clone()]);
-            steps.push(Step { command, settles: Settles::Check(Arc::clone(&entry.value)) });
-        }
-        if !node_in_sync {
-            let command = Command::Register(Box::new(Register {
-                node: self.node.clone(),
-                skip_node_update: false,
-                service: None,
-                checks: Vec::new(),
-            }));
-            steps.push(Step { command, settles: Settles::Node });
-        }
-        steps
-    }
-
-    /// Notes that a step was applied.
-    pub fn settle(&mut self, settled: &Settles) {
-        match settled {
-            Settles::Node => {}
-            Settles::Service(service) => {
-                if let Some(entry) = self.services.get_mut(&service.id) {
-                    entry.in_sync |= Arc::ptr_eq(&entry.value, service);
-                }
-            }
-            Settles::Check(check) => {
-                if let Some(entry) = self.checks.get_mut(&check.check_id) {
-                    entry.in_sync |= Arc::ptr_eq(&entry.value, check);
-                }
-            }
-            Settles::GoneService(id) => {
-                self.gone_services.remove(id);
-                return;
-            }
-            Settles::GoneCheck(id) => {
-                self.gone_checks.remove(id);
-                return;
-            }
-        }
-        self.node_in_sync = true;
+    /// How a check is run, with its status and output; none if it is unknown or nothing runs it.
+    pub fn run(&self, id: &str) -> Option<(&CheckDefinition, Status, &str)> {
+        let defined = self.check_facts.get(id)?.defined.as_ref()?;
+        let check = self.held.checks.get(id)?;
+        let status = Status::parse(&check.status).unwrap_or(Status::Critical);
+        Some((&defined.run, status, &check.output))
     }
 }
 
-/// What maintenance checks have in common.
-fn maintenance() -> Check {
-    Check { status: "critical".to_owned(), kind: "maintenance".to_owned(), ..Check::default() }
-}
-
-fn same_node(known: &Node, own: &Node) -> bool {
-    *known
-        == Node { indexes: Indexes { ..known.indexes }, datacenter: known.datacenter.clone(), ..own.clone() }
+/// What a check shows of its service.
+fn name_service(check: &mut Check, service: &Service) {
+    service.service.as_ref().clone_into(&mut check.service_name);
+    check.service_tags.clone_from(&service.tags);
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn node() -> Node {
-        Node {
-            id: "11111111-2222-3333-4444-555555555555".into(),
-            node: "n1".into(),
-            address: "10.0.0.1".into(),
-            datacenter: "dc1".into(),
-            tagged_addresses: Some(StringMap::from([("lan".into(), "10.0.0.1".into())])),
-            meta: Some(StringMap::new()),
-            indexes: Indexes::default(),
-        }
-    }
-
-    fn catalog(node: Node, services: &[Service], checks: &[Check]) -> NodeEntry {
-        let indexes = Indexes { create_index: 3, modify_index: 4 };
-        NodeEntry {
-            node: Arc::new(Node { indexes, ..node }),
-            services: services
-                .iter()
-                .map(|found| (Arc::clone(&found.id), Arc::new(Service { indexes, ..found.clone() })))
-                .collect(),
-            checks: checks
-                .iter()
-                .map(|found| (Arc::clone(&found.check_id), Arc::new(Check { indexes, ..found.clone() })))
-                .collect(),
-        }
-    }
-
-    fn service(id: &str) -> Service {
-        Service { id: id.into(), service: "web".into(), tags: vec!["a".into()], ..Service::default() }
-    }
-
-    fn check(id: &str, service_id: &str) -> Check {
-        Check { node: "n1".into(), check_id: id.into(), service_id: service_id.into(), ..Check::default() }
-    }
-
-    fn words(entries: &Entries) -> Vec<String> {
-        entries
-            .plan()
-            .iter()
-            .map(|step| match (&step.command, &step.settles) {
-                (Command::Register(register), settles) => {
-                    let node = if register.skip_node_update { "" } else { "+node" };
-                    match settles {
-                        Settles::Service(service) => format!("service {}{node}", service.id),
-                        Settles::Check(check) => format!("check {}{node}", check.check_id),
-                        other => format!("{other:?}").to_lowercase(),
-                    }
-                }
-                (_, settles) => format!("{settles:?}"),
-            })
-            .collect()
-    }
-
-    fn settle_all(entries: &mut Entries) {
-        for step in entries.plan() {
-            entries.settle(&step.settles);
-        }
-    }
-
-    #[test]
-    fn a_fresh_agent_sends_its_node() {
-        let mut entries = Entries::new(node(), true);
-        entries.compare(None);
-        assert_eq!(words(&entries), ["node"]);
-        settle_all(&mut entries);
-        assert_eq!(entries.plan(), []);
-    }
-
-    #[test]
-    fn a_node_is_sent_when_anything_of_it_differs() {
-        type Change = fn(&mut Node);
-        let table: [(&str, Change, bool); 6] = [
-            ("the same", |_| {}, false),
-            ("another id", |node| node.id = "x".into(), true),
-            ("another address", |node| node.address = "10.0.0.2".into(), true),
-            ("no tagged addresses", |node| node.tagged_addresses = None, true),
-            ("no metadata", |node| node.meta = None, true),
-            ("only the datacenter is unset", |node| node.datacenter = String::new(), false),
-        ];
-        for (case, change, sent) in table {
-            let mut known = node();
-            change(&mut known);
-            let mut entries = Entries::new(node(), true);
-            entries.compare(Some(&catalog(known, &[], &[])));
-            assert_eq!(entries.plan().len(), usize::from(sent), "{case}");
-        }
-    }
-
-    #[test]
-    fn the_leaders_entries_are_left_alone() {
-        let consul = Service { id: "consul".into(), service: "consul".into(), ..Service::default() };
-        let known = catalog(node(), &[consul], &[check("serfHealth", "")]);
-        let mut server = Entries::new(node(), true);
-        server.compare(Some(&known));
-        assert_eq!(server.plan(), []);
-        let mut client = Entries::new(node(), false);
-        client.compare(Some(&known));
-        assert_eq!(words(&client), ["GoneService(\"consul\")"]);
-    }
-
-    #[test]
-    fn what_only_the_catalog_has_goes_and_checks_go_with_their_service() {
-        let known = catalog(
-            node(),
-            &[service("old")],
-            &[check("of-old", "old"), check("stray", ""), check("serfHealth", "")],
-        );
-        let mut entries = Entries::new(node(), true);
-        entries.compare(Some(&known));
-        assert_eq!(words(&entries), ["GoneService(\"old\")", "GoneCheck(\"stray\")"]);
-        settle_all(&mut entries);
-        assert_eq!(entries.plan(), []);
-    }
-
-    #[test]
-    fn only_what_changed_is_sent() {
-        let mut entries = Entries::new(node(), true);
-        entries.compare(Some(&catalog(node(), &[], &[])));
-        entries.put_service(service("w1"));
-        entries.put_check(check("c", "w1"));
-        assert_eq!(words(&entries), ["service w1", "check c"]);
-        let snapshot = entries.snapshot();
-        assert_eq!(
-            (&*snapshot.checks["c"].service_name, &snapshot.checks["c"].service_tags[..]),
-            ("web", &["a".to_owned()][..])
-        );
-        settle_all(&mut entries);
-        entries.put_check(check("c", "w1"));
-        assert_eq!(entries.plan(), [], "an equal check is no change");
-        entries.put_check(Check { status: "passing".into(), ..check("c", "w1") });
-        assert_eq!(words(&entries), ["check c"]);
-    }
-
-    #[test]
-    fn what_changes_while_it_is_sent_is_sent_again() {
-        let mut entries = Entries::new(node(), true);
-        entries.compare(Some(&catalog(node(), &[], &[])));
-        entries.put_check(check("c", ""));
-        let sent = entries.plan();
-        entries.put_check(Check { status: "passing".into(), ..check("c", "") });
-        entries.settle(&sent[0].settles);
-        assert_eq!(words(&entries), ["check c"]);
-    }
-
-    #[test]
-    fn removing_what_was_sent_takes_it_out_of_the_catalog() {
-        let mut entries = Entries::new(node(), true);
-        entries.compare(Some(&catalog(node(), &[], &[])));
-        entries.put_service(service("w1"));
-        entries.put_check(check("c", "w1"));
-        settle_all(&mut entries);
-        assert!(entries.remove_service("w1"));
-        assert!(!entries.remove_service("w1"));
-        assert_eq!(words(&entries), ["GoneService(\"w1\")"]);
-        assert!(entries.snapshot().checks.is_empty());
-    }
-
-    #[test]
-    fn maintenance() {
-        let mut entries = Entries::new(node(), true);
-        entries.compare(Some(&catalog(node(), &[], &[])));
-        entries.set_node_maintenance(Some("upgrade".into()));
-        entries.set_node_maintenance(Some("another reason".into()));
-        let check = Arc::clone(&entries.snapshot().checks[NODE_MAINTENANCE]);
-        assert_eq!((&*check.notes, &*check.status, &*check.kind), ("upgrade", "critical", "maintenance"));
-        settle_all(&mut entries);
-        entries.set_node_maintenance(None);
-        entries.set_node_maintenance(None);
-        assert_eq!(words(&entries), ["GoneCheck(\"_node_maintenance\")"]);
-
-        assert!(!entries.set_service_maintenance("w1", Some("x".into())), "unknown service");
-        entries.put_service(service("w1"));
-        assert!(entries.set_service_maintenance("w1", Some("broken".into())));
-        let check = Arc::clone(&entries.snapshot().checks["_service_maintenance:w1"]);
-        assert_eq!((&*check.service_id, &*check.service_name), ("w1", "web"));
-        assert!(entries.set_service_maintenance("w1", None));
-        assert!(entries.snapshot().checks.is_empty());
-    }
-}
+#[path = "entries_tests.rs"]
+mod tests;

@@ -9,6 +9,7 @@ use tokio::sync::oneshot;
 use crate::actors::mailbox::Sender;
 use crate::actors::raft_handle::{Published, RaftLink, Waiter, refusal};
 use crate::endpoints::EndpointError;
+use crate::metrics::{Gauge, Metrics, Timer};
 use crate::raft::{Committed, Effect, Manifest, PeerMessage, RaftError, ServerRecord};
 
 /// Committed entries for the applier, in order and without gaps. It applies them in one write with
@@ -74,6 +75,7 @@ pub(super) struct Host {
     pub(super) applier: Applier,
     pub(super) peers: Box<dyn PeerTransport>,
     pub(super) published: Arc<Published>,
+    pub(super) metrics: Arc<Metrics>,
     pub(super) reads: HashMap<u64, oneshot::Sender<Result<(), EndpointError>>>,
     pub(super) next_read: u64,
     pub(super) members: BTreeMap<u64, ServerRecord>,
@@ -89,6 +91,7 @@ impl Host {
     pub(super) fn carry_out(&mut self, effect: Effect<Waiter>) {
         match effect {
             Effect::Apply(entries) => {
+                self.measure(&entries);
                 self.applier.apply.send(ApplyCommitted { entries, raft: self.link.clone() });
             }
             Effect::Send(message) => {
@@ -134,6 +137,14 @@ impl Host {
                     snapshots.send(SnapshotWork::Make(self.link.clone()));
                 }
             }
+        }
+    }
+
+    /// Whoever waits here has proposed here: followers measure nothing.
+    fn measure(&self, entries: &[Committed<Waiter>]) {
+        self.metrics.set(Gauge::RaftCommitNumLogs, u64::try_from(entries.len()).unwrap_or(u64::MAX));
+        for waiter in entries.iter().filter_map(|entry| entry.waiter.as_ref()) {
+            self.metrics.time(Timer::RaftCommitTime, waiter.age());
         }
     }
 

@@ -30,7 +30,10 @@ impl Handler<Propose> for RaftNodeActor {
         }
         let (id, bytes) = (self.next_id(), data.len());
         match self.driver.propose(id, data, waiter) {
-            Ok(()) => self.put_in(bytes, ctx),
+            Ok(()) => {
+                self.proposals += 1;
+                self.put_in(bytes, ctx);
+            }
             Err((error, waiter)) => waiter.answer(Err(refusal(error))),
         }
     }

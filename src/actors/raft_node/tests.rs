@@ -82,6 +82,7 @@ fn start<L: LogStore + Send + 'static>(
         tick: Duration::from_millis(20),
         applied_index: state.lock().unwrap().applied,
         on_leadership: Sender::new(|_| ()),
+        metrics: Arc::default(),
     };
     let fail_stop: Arc<dyn FailStop> = Arc::<Noted>::clone(&noted);
     let node = RaftNode::start(options, log, None, applier(state), Box::new(NoPeers), fail_stop)?;

@@ -75,7 +75,7 @@ fn print(found: &[KvPair], invocation: &Invocation, recurse: bool, io: &mut Io) 
         let value = if invocation.is_on("base64") {
             pair.value.clone().unwrap_or_default().into_bytes()
         } else {
-            pair.bytes()?
+            super::bytes(pair)?
         };
         if detailed {
             if number > 0 {

@@ -11,37 +11,15 @@ use std::io::Read as _;
 use std::os::unix::ffi::OsStrExt as _;
 use std::time::Duration;
 
-use serde::{Deserialize, Serialize};
-
 use super::client::{Client, ClientError, Request};
 use super::invocation::Invocation;
 use super::{Failure, Io, gotext};
 
-/// An entry as the API shows it.
-#[derive(Debug, Clone, Deserialize, Serialize)]
-#[serde(rename_all = "PascalCase")]
-pub(super) struct KvPair {
-    pub key: String,
-    #[serde(default)]
-    pub create_index: u64,
-    #[serde(default)]
-    pub modify_index: u64,
-    #[serde(default)]
-    pub lock_index: u64,
-    #[serde(default)]
-    pub flags: u64,
-    /// Base64; none when the value is empty.
-    pub value: Option<String>,
-    #[serde(default)]
-    pub session: String,
-}
+pub(super) use crate::watch::shape::KvPair;
 
-impl KvPair {
-    /// The value's bytes.
-    pub fn bytes(&self) -> Result<Vec<u8>, ClientError> {
-        gotext::decode_base64(self.value.as_deref().unwrap_or_default().as_bytes())
-            .map_err(ClientError::Decode)
-    }
+/// The bytes of an entry's value.
+pub(super) fn bytes(pair: &KvPair) -> Result<Vec<u8>, ClientError> {
+    gotext::decode_base64(pair.value.as_deref().unwrap_or_default().as_bytes()).map_err(ClientError::Decode)
 }
 
 /// The API's path of `key`, which loses one leading slash.

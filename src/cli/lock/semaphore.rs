@@ -61,7 +61,7 @@ impl Semaphore {
         if pair.flags != FLAGS {
             return Err("Existing key does not match semaphore use".to_owned());
         }
-        let value = pair.bytes().map_err(|error| error.to_string())?;
+        let value = kv::bytes(pair).map_err(|error| error.to_string())?;
         let mut places: Places = if value.is_empty() {
             empty
         } else {

@@ -56,7 +56,7 @@ impl Peer {
 
 /// Buffers for a batch of datagrams and their replies. Used again and again by one thread.
 pub struct Batch {
-    queries: Box<[[u8; LONGEST_QUERY]; BATCH]>,
+    queries: Box<[[u8; LONGEST_QUERY]]>,
     lengths: [usize; BATCH],
     replies: [Vec<u8>; BATCH],
     peers: Box<[Peer; BATCH]>,
@@ -75,7 +75,7 @@ impl Batch {
     /// For a socket that tells the addresses its datagrams were sent to, or for one that does not.
     pub fn new(with_source: bool) -> Self {
         Self {
-            queries: Box::new([[0; LONGEST_QUERY]; BATCH]),
+            queries: vec![[0; LONGEST_QUERY]; BATCH].into_boxed_slice(),
             lengths: [0; BATCH],
             replies: std::array::from_fn(|_| Vec::new()),
             peers: Box::new([Peer::NOBODY; BATCH]),

@@ -146,7 +146,7 @@ impl Connection {
             if was_blocked && !blocked {
                 deadline = tokio::time::Instant::now() + idle;
             }
-            if !blocked && self.answer_input()? {
+            if !blocked && self.answer_input() {
                 deadline = tokio::time::Instant::now() + idle;
                 continue;
             }
@@ -212,7 +212,7 @@ impl Connection {
             let fresh = scratch.get(..length).unwrap_or_default();
             if !self.input.is_empty() {
                 self.input.extend_from_slice(fresh);
-                return Ok((length, self.answer_input()?));
+                return Ok((length, self.answer_input()));
             }
             let used = self.answer(fresh);
             self.input.extend_from_slice(fresh.get(used..).unwrap_or_default());
@@ -221,9 +221,9 @@ impl Connection {
     }
 
     /// Answers complete queries that were kept; whether there was one.
-    fn answer_input(&mut self) -> io::Result<bool> {
+    fn answer_input(&mut self) -> bool {
         if self.input.is_empty() {
-            return Ok(false);
+            return false;
         }
         let mut input = std::mem::take(&mut self.input);
         let used = self.answer(&input);
@@ -234,7 +234,7 @@ impl Connection {
             }
             self.input = input;
         }
-        Ok(used > 0)
+        used > 0
     }
 
     /// Answers the queries at the beginning of `bytes`, as long as their replies are taken; says how many

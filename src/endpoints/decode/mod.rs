@@ -4,10 +4,11 @@
 //! `null` leaves a field at its zero value, whatever follows the first JSON value is ignored, and a
 //! field no struct knows is refused. The texts of errors follow Go's, because clients print them.
 //!
-//! Owns: the JSON tree, the struct shapes and the conversion into records ([`records`]) and
-//! durations. May not enter: rules about what the values mean; those are the
+//! Owns: the JSON tree, the struct shapes and the conversion into records ([`records`]), definitions
+//! ([`definitions`]) and durations. May not enter: rules about what the values mean; those are the
 //! endpoints'.
 
+pub mod definitions;
 mod duration;
 pub mod records;
 mod shapes;

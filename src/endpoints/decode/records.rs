@@ -249,7 +249,7 @@ fn connect(json: Json) -> Decoded<ServiceConnect> {
     Ok(connect)
 }
 
-fn proxy(json: Json) -> Decoded<ProxyConfig> {
+pub(super) fn proxy(json: Json) -> Decoded<ProxyConfig> {
     let mut proxy = ProxyConfig::default();
     PROXY.decode(json, |field, value| {
         match field {

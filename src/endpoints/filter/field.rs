@@ -68,7 +68,9 @@ impl<'a> Path<'a> {
     /// # Errors
     /// Always.
     pub fn unknown<R>(self) -> Resolved<R> {
-        Err(FilterError::Selector(self.test.selector_text()))
+        // Consul names it up to the part it does not know.
+        let known = self.test.selector.iter().take(self.depth + 1).map(String::as_str);
+        Err(FilterError::Selector(known.collect::<Vec<_>>().join(".")))
     }
 
     fn operator(self) -> Operator {

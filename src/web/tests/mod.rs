@@ -2,6 +2,7 @@
 
 mod agent;
 mod families;
+mod registry;
 mod shared;
 
 const JSON: Option<&str> = Some("application/json");

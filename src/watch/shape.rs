@@ -1,9 +1,34 @@
-//! Health data in the form handlers know: fields in this order, and all of a check's definition.
+//! Data in the form handlers know: fields in this order, and all of a check's definition.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+
+/// An entry of the key-value store.
+#[derive(Debug, Clone, Deserialize, Serialize)]
+#[serde(rename_all = "PascalCase")]
+pub struct KvPair {
+    /// Key.
+    pub key: String,
+    /// Index of its creation.
+    #[serde(default)]
+    pub create_index: u64,
+    /// Index of its last change.
+    #[serde(default)]
+    pub modify_index: u64,
+    /// How often it was locked.
+    #[serde(default)]
+    pub lock_index: u64,
+    /// Flags.
+    #[serde(default)]
+    pub flags: u64,
+    /// Base64; none when the value is empty.
+    pub value: Option<String>,
+    /// Session that holds the lock.
+    #[serde(default)]
+    pub session: String,
+}
 
 fn no_duration() -> String {
     "0s".to_owned()
