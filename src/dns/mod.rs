@@ -7,11 +7,27 @@
 //!
 //! May not enter: settings files, actors, the web. Sockets live in the listeners and the recursor only.
 
+mod addresses;
+mod answer;
+mod encode;
 pub mod foreign;
+mod hosts;
+mod instances;
 pub mod listen;
+mod message;
+mod name;
+mod pick;
+mod pools;
+mod record;
 pub mod recursor;
 pub mod settings;
+#[cfg(test)]
+mod tests;
+mod text;
+mod wire;
+mod zones;
 
+use std::fmt;
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
@@ -20,6 +36,16 @@ use rand::rngs::SmallRng;
 use crate::endpoints::LeaderRead;
 use crate::state::StateReader;
 
+use answer::{Answering, Question};
+use encode::Form;
+use hosts::Hosts;
+use message::Query;
+use name::Labels;
+use pools::Pools;
+use record::Reply;
+use zones::{Belongs, Zones};
+
+pub use hosts::Chase;
 pub use settings::{DnsFacts, DnsSettings, ServiceTtls, SoaTimes};
 
 /// How a query came, which decides how long its answer may be.
@@ -45,19 +71,19 @@ pub enum Verdict {
     Chase(Chase),
 }
 
-/// Foreign host names an answer needs.
-#[derive(Debug)]
-pub struct Chase {
-    /// Ready packets, each an A question with recursion desired and an id of 0 (set your own).
-    pub questions: Vec<Vec<u8>>,
-}
-
 /// The DNS interface: shared by all listeners.
 pub struct Dns {
     state: StateReader,
     leader: Arc<dyn LeaderRead>,
     settings: Arc<ArcSwap<DnsSettings>>,
-    facts: DnsFacts,
+    zones: Zones,
+    pools: Pools,
+}
+
+impl fmt::Debug for Dns {
+    fn fmt(&self, out: &mut fmt::Formatter<'_>) -> fmt::Result {
+        out.debug_struct("Dns").field("zones", &self.zones).finish_non_exhaustive()
+    }
 }
 
 impl Dns {
@@ -68,7 +94,7 @@ impl Dns {
         leader: Arc<dyn LeaderRead>,
         settings: Arc<ArcSwap<DnsSettings>>,
     ) -> Self {
-        Self { state, leader, settings, facts }
+        Self { state, leader, settings, zones: Zones::new(facts), pools: Pools::default() }
     }
 
     /// The live settings; the recursor reads its own from here too.
@@ -84,13 +110,22 @@ impl Dns {
         rng: &mut SmallRng,
         out: &mut Vec<u8>,
     ) -> Verdict {
-        let _ = (&self.state, &self.leader, &self.facts, transport, rng);
-        self.recursion_failed(query, out);
-        if out.is_empty() { Verdict::Drop } else { Verdict::Reply }
+        let settings = self.settings.load();
+        let before = rng.clone();
+        let mut hosts = Hosts::unknown(!settings.recursors.is_empty());
+        let verdict = self.respond(&settings, query, transport, &mut hosts, rng, out);
+        match hosts.chase(before) {
+            Some(chase) => {
+                out.clear();
+                Verdict::Chase(chase)
+            }
+            None => verdict,
+        }
     }
 
     /// Answers a query once the recursors were asked for the host names of `chase`. `found` holds their
-    /// raw answers in the order of the questions, none where no recursor answered.
+    /// raw answers in the order of the questions, none where no recursor answered. Never asks for a
+    /// second chase: what is still unknown stays unresolved.
     pub fn answer_chased(
         &self,
         query: &[u8],
@@ -100,19 +135,98 @@ impl Dns {
         rng: &mut SmallRng,
         out: &mut Vec<u8>,
     ) -> Verdict {
-        drop((chase, found));
-        self.answer(query, transport, rng, out)
+        let settings = self.settings.load();
+        let (mut hosts, first) = Hosts::known(chase, found);
+        // The same instances must be drawn as the first time.
+        let own = std::mem::replace(rng, first);
+        let verdict = self.respond(&settings, query, transport, &mut hosts, rng, out);
+        *rng = own;
+        verdict
     }
 
     /// Writes SERVFAIL for a query whose recursors all failed; nothing if it is no query.
     pub fn recursion_failed(&self, query: &[u8], out: &mut Vec<u8>) {
         out.clear();
-        if let Some(head) = query.first_chunk::<12>()
-            && head[2] & 0x80 == 0
-        {
-            let recursion = head[2] & 1;
-            out.extend_from_slice(&[head[0], head[1], 0x80 | (head[2] & 0x78) | recursion, 0x82]);
-            out.extend_from_slice(&[0; 8]);
+        if let Ok(query) = Query::read(query) {
+            encode::write(
+                &query,
+                &Reply::recursion_failed(),
+                form(&self.settings.load(), Transport::Udp),
+                out,
+            );
         }
+    }
+
+    fn respond(
+        &self,
+        settings: &DnsSettings,
+        message: &[u8],
+        transport: Transport,
+        hosts: &mut Hosts,
+        rng: &mut SmallRng,
+        out: &mut Vec<u8>,
+    ) -> Verdict {
+        out.clear();
+        let query = match Query::read(message) {
+            Ok(query) => query,
+            Err(refusal) => {
+                message::write_refusal(message, refusal, out);
+                return if out.is_empty() { Verdict::Drop } else { Verdict::Reply };
+            }
+        };
+        let form = form(settings, transport);
+        let belongs = self.zones.of(query.name);
+        if belongs == Belongs::Foreign {
+            if form.recursion {
+                return Verdict::Forward;
+            }
+            encode::write(&query, &Reply::refused(), form, out);
+            return Verdict::Reply;
+        }
+        let view = self.state.view();
+        let mut answering = Answering {
+            view: &view,
+            fresh: self.is_fresh(settings),
+            zones: &self.zones,
+            settings,
+            pools: &self.pools,
+            hosts,
+            rng,
+            depth: 0,
+        };
+        let room = encode::room(&query, form);
+        let question = Question { name: query.name, qtype: query.qtype, room };
+        let labels = Labels::read(query.name);
+        let mut lent = None;
+        let reply = match belongs {
+            Belongs::Own(zone) => answering.own(question, &labels, zone, &mut lent),
+            _ => match answering.reverse(question, &labels) {
+                Some(reply) => reply,
+                None if form.recursion => return Verdict::Forward,
+                None => Reply::recursion_failed(),
+            },
+        };
+        encode::write(&query, &reply, form, out);
+        Verdict::Reply
+    }
+
+    /// Whether the snapshot may be answered from: this agent leads or, with `allow_stale`, a leader was
+    /// heard within `max_stale`.
+    fn is_fresh(&self, settings: &DnsSettings) -> bool {
+        if self.leader.check_lease().is_ok() {
+            return true;
+        }
+        let leadership = self.leader.leadership();
+        let heard = leadership.leader_address.is_some() || !leadership.last_contact.is_zero();
+        settings.allow_stale && heard && leadership.last_contact <= settings.max_stale
+    }
+}
+
+fn form(settings: &DnsSettings, transport: Transport) -> Form {
+    Form {
+        compress: !settings.disable_compression,
+        recursion: !settings.recursors.is_empty(),
+        say_truncated: settings.enable_truncate,
+        stream: transport == Transport::Tcp,
     }
 }

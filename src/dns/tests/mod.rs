@@ -1,0 +1,286 @@
+//! The DNS interface against an independent reader of its packets: recorded answers of Consul 1.8.7, every
+//! query anyone could send, and what must hold for all answers.
+
+mod consul;
+mod order;
+mod stress;
+mod trim;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
+use hickory_server::proto::op::{Edns, Message, MessageType, OpCode, Query as Asked};
+use hickory_server::proto::rr::rdata::opt::{ClientSubnet, EdnsOption};
+use hickory_server::proto::rr::{Name, Record, RecordType};
+use rand::SeedableRng;
+use rand::rngs::SmallRng;
+
+use super::{Dns, DnsFacts, DnsSettings, Transport, Verdict};
+use crate::endpoints::{EndpointError, LeaderRead, Leadership};
+use crate::state::command::Register;
+use crate::state::machine::StateMachine;
+use crate::state::record::{Check, Node, ProxyConfig, Service, ServiceAddress, ServiceConnect, Weights};
+use crate::state::store::MemoryStore;
+use crate::state::{Command, Envelope};
+
+/// A leadership made up.
+pub struct Led(Result<(), Leadership>);
+
+impl LeaderRead for Led {
+    fn leadership(&self) -> Arc<Leadership> {
+        Arc::new(self.0.clone().err().unwrap_or_default())
+    }
+
+    fn check_lease(&self) -> Result<(), EndpointError> {
+        self.0.as_ref().map(|()| ()).map_err(|_| EndpointError::NoLeader)
+    }
+
+    fn barrier(&self) -> Result<Option<BoxFuture<'_, Result<(), EndpointError>>>, EndpointError> {
+        Ok(None)
+    }
+}
+
+/// An agent's DNS over a state of its own.
+pub struct Agent {
+    machine: StateMachine,
+    index: u64,
+    facts: DnsFacts,
+    settings: DnsSettings,
+    led: Result<(), Leadership>,
+    made: Option<Dns>,
+    rng: SmallRng,
+}
+
+impl Default for Agent {
+    /// In `dc1`, with the server `agent-one`, under Consul's default settings.
+    fn default() -> Self {
+        let machine = StateMachine::open(Box::new(MemoryStore::default())).unwrap();
+        let mut agent = Self {
+            machine,
+            index: 0,
+            facts: DnsFacts::default(),
+            settings: DnsSettings::default(),
+            led: Ok(()),
+            made: None,
+            rng: SmallRng::seed_from_u64(1),
+        };
+        agent.service("agent-one", "127.0.0.1", "consul 8300");
+        agent
+    }
+}
+
+impl Agent {
+    /// Changes the settings.
+    pub fn with(mut self, change: impl FnOnce(&mut DnsSettings)) -> Self {
+        change(&mut self.settings);
+        self.made = None;
+        self
+    }
+
+    /// Changes what no reload changes.
+    pub fn of(mut self, change: impl FnOnce(&mut DnsFacts)) -> Self {
+        change(&mut self.facts);
+        self.made = None;
+        self
+    }
+
+    pub fn register(&mut self, node: Node, service: Option<Service>, checks: Vec<Check>) {
+        self.index += 1;
+        let register = Register { node, service, checks, skip_node_update: false };
+        let envelope = Envelope { now_ms: 0, command: Command::Register(Box::new(register)) };
+        self.machine.apply([(self.index, &*envelope.encode().unwrap())]).unwrap();
+    }
+
+    /// A node; `extra` is its metadata, `key=value` by blanks.
+    pub fn node(&mut self, name: &str, address: &str, meta: &str) {
+        self.register(node(name, address, meta), None, Vec::new());
+    }
+
+    /// A service on a node: `name port [address] [#tag,tag] [@id] [*passing/warning]`.
+    pub fn service(&mut self, on: &str, node_address: &str, spec: &str) {
+        self.register(node(on, node_address, ""), Some(service(spec)), Vec::new());
+    }
+
+    /// A check on a node or, with an id, on that service.
+    pub fn check(&mut self, on: &str, address: &str, service_id: &str, status: &str) {
+        let check = Check {
+            node: on.into(),
+            check_id: format!("check-{service_id}").as_str().into(),
+            status: status.into(),
+            service_id: service_id.into(),
+            ..Check::default()
+        };
+        self.register(node(on, address, ""), None, vec![check]);
+    }
+
+    fn dns(&mut self) -> &Dns {
+        self.made.get_or_insert_with(|| {
+            let settings = Arc::new(ArcSwap::from_pointee(self.settings.clone()));
+            Dns::new(self.facts.clone(), self.machine.reader(), Arc::new(Led(self.led.clone())), settings)
+        })
+    }
+
+    /// What is said to a packet: the verdict and the bytes.
+    pub fn say(&mut self, packet: &[u8], transport: Transport) -> (Verdict, Vec<u8>) {
+        let mut rng = SmallRng::from_rng(&mut self.rng);
+        let mut out = vec![0xee; 3];
+        let verdict = self.dns().answer(packet, transport, &mut rng, &mut out);
+        (verdict, out)
+    }
+
+    /// The answer to a question, as text; see [`shown`].
+    pub fn ask(&mut self, question: &str) -> String {
+        let (packet, transport) = asked(question);
+        let (verdict, out) = self.say(&packet, transport);
+        match verdict {
+            Verdict::Reply => {
+                shown(&Message::from_vec(&out).unwrap_or_else(|error| panic!("{question}: {error}")))
+            }
+            other => format!("{other:?}"),
+        }
+    }
+}
+
+fn node(name: &str, address: &str, meta: &str) -> Node {
+    let meta = meta.split_whitespace().filter_map(|pair| pair.split_once('='));
+    let meta: std::collections::BTreeMap<_, _> =
+        meta.map(|(key, value)| (key.to_owned(), value.to_owned())).collect();
+    Node {
+        node: name.into(),
+        address: address.into(),
+        datacenter: "dc1".into(),
+        meta: (!meta.is_empty()).then_some(meta),
+        ..Node::default()
+    }
+}
+
+/// See [`Agent::service`].
+pub fn service(spec: &str) -> Service {
+    let mut parts = spec.split_whitespace();
+    let name = parts.next().unwrap();
+    let mut service = Service {
+        id: name.into(),
+        service: name.into(),
+        port: parts.next().map_or(0, |port| port.parse().unwrap()),
+        ..Service::default()
+    };
+    for part in parts {
+        if let Some(tags) = part.strip_prefix('#') {
+            service.tags = tags.split(',').map(str::to_owned).collect();
+        } else if let Some(id) = part.strip_prefix('@') {
+            service.id = id.into();
+        } else if let Some(weights) = part.strip_prefix('*') {
+            let (passing, warning) = weights.split_once('/').unwrap();
+            service.weights =
+                Weights { passing: passing.parse().unwrap(), warning: warning.parse().unwrap() };
+        } else {
+            part.clone_into(&mut service.address);
+        }
+    }
+    service
+}
+
+/// A proxy in front of a service.
+pub fn proxy(spec: &str, of: &str) -> Service {
+    let proxy = ProxyConfig { destination_service_name: of.to_owned(), ..ProxyConfig::default() };
+    Service { kind: "connect-proxy".into(), proxy, ..service(spec) }
+}
+
+/// A service that speaks Connect itself.
+pub fn native(spec: &str) -> Service {
+    Service { connect: ServiceConnect { native: true, ..ServiceConnect::default() }, ..service(spec) }
+}
+
+/// Tagged addresses of a service.
+pub fn tagged(mut service: Service, addresses: &[(&str, &str)]) -> Service {
+    let address = |text: &&str| ServiceAddress { address: (*text).to_owned(), port: 9 };
+    service.tagged_addresses =
+        Some(addresses.iter().map(|(tag, text)| ((*tag).to_owned(), address(text))).collect());
+    service
+}
+
+/// A packet from `name TYPE [tcp] [edns=SIZE] [ecs=NET/LENGTH] [nord]`.
+pub fn asked(question: &str) -> (Vec<u8>, Transport) {
+    let mut parts = question.split_whitespace();
+    let name = Name::from_ascii(parts.next().unwrap()).unwrap();
+    let rtype: RecordType = parts.next().unwrap().parse().unwrap();
+    let mut message = Message::new(0x1234, MessageType::Query, OpCode::Query);
+    message.metadata.recursion_desired = true;
+    message.add_query(Asked::query(name, rtype));
+    let mut transport = Transport::Udp;
+    let mut edns: Option<Edns> = None;
+    for part in parts {
+        match part.split_once('=') {
+            None if part == "tcp" => transport = Transport::Tcp,
+            None if part == "nord" => message.metadata.recursion_desired = false,
+            Some(("edns", size)) => {
+                edns.get_or_insert_with(Edns::new).set_max_payload(size.parse().unwrap());
+            }
+            Some(("ecs", net)) => {
+                let subnet: ClientSubnet = net.parse().unwrap();
+                edns.get_or_insert_with(Edns::new).options_mut().insert(EdnsOption::Subnet(subnet));
+            }
+            _ => panic!("{part}"),
+        }
+    }
+    message.edns = edns;
+    (message.to_vec().unwrap(), transport)
+}
+
+/// `RCODE flags` and, where there are any, `| answers | authority | additional` with the records sorted,
+/// joined by `;`. The serial of SOA records is left out.
+pub fn shown(message: &Message) -> String {
+    let head = &message.metadata;
+    let mut text = format!("{:?}", head.response_code).to_uppercase();
+    for (flag, name) in [
+        (head.authoritative, "aa"),
+        (head.truncation, "tc"),
+        (head.recursion_desired, "rd"),
+        (head.recursion_available, "ra"),
+    ] {
+        if flag {
+            text.push(' ');
+            text.push_str(name);
+        }
+    }
+    let sections = [&message.answers, &message.authorities, &message.additionals];
+    if sections.iter().any(|section| !section.is_empty()) {
+        for section in sections {
+            let mut records: Vec<_> = section.iter().map(record).collect();
+            records.sort();
+            text.push_str(" |");
+            if !records.is_empty() {
+                text.push(' ');
+                text.push_str(&records.join("; "));
+            }
+        }
+    }
+    if let Some(edns) = &message.edns {
+        text.push_str(&format!(" | edns {}", edns.max_payload()));
+    }
+    text
+}
+
+/// `owner ttl TYPE data`, names without their final dot.
+pub fn record(record: &Record) -> String {
+    let data = match record.record_type() {
+        RecordType::SOA => "soa".to_owned(),
+        _ => record.data.to_string().replace(". ", " "),
+    };
+    let trim = |text: &str| text.strip_suffix('.').unwrap_or(text).to_owned();
+    format!("{} {} {} {}", trim(&record.name.to_ascii()), record.ttl, record.record_type(), trim(&data))
+}
+
+/// A leader was heard so long ago.
+pub fn heard(seconds: u64) -> Result<(), Leadership> {
+    let leader_address = Some("10.0.0.1:8300".to_owned());
+    Err(Leadership { leader_address, last_contact: Duration::from_secs(seconds), ..Leadership::default() })
+}
+
+/// An address no test sends anything to.
+pub fn recursor() -> SocketAddr {
+    SocketAddr::from(([127, 0, 0, 1], 9))
+}
