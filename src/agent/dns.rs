@@ -2,7 +2,9 @@
 
 use std::sync::{Arc, Mutex, PoisonError};
 
+use actix::Actor as _;
 use arc_swap::ArcSwap;
+use serde_json::{Map, Value, json};
 use tracing::{error, info, warn};
 
 use super::StartError;
@@ -14,11 +16,11 @@ use crate::dns::listen::tls::{Certificates, TlsSettings};
 use crate::dns::listen::{ListenSettings, StreamLimits};
 use crate::dns::recursor::{self, Recursors};
 use crate::dns::{Dns, DnsFacts, DnsSettings, ServiceTtls, SoaTimes};
+use crate::duration::format_unsigned;
 use crate::endpoints::LeaderRead;
 use crate::settings::groups::DnsConfig;
 use crate::settings::{Settings, TlsVersion};
 use crate::state::StateReader;
-use actix::Actor as _;
 
 /// Descriptors that DNS leaves to the rest of the agent: one in so many is its own.
 const SHARE_OF_FILES: usize = 2;
@@ -126,6 +128,44 @@ fn tls(settings: &Settings) -> Result<TlsSettings, String> {
             only_tls13: end.min_version == TlsVersion::Tls13,
         }),
         _ => Err("ports.dns_tls: DNS over TLS needs a certificate: set cert_file and key_file".into()),
+    }
+}
+
+/// The settings of DNS by Consul's runtime names, as `/v1/agent/self` shows them.
+pub fn debug_config(settings: &Settings) -> Map<String, Value> {
+    let config = &settings.dns;
+    let soa = config.soa;
+    let ttls: Map<String, Value> =
+        config.service_ttl.iter().map(|(name, ttl)| (name.clone(), json!(format_unsigned(*ttl)))).collect();
+    let addresses = |network: &str| {
+        settings.network.dns.iter().map(|address| format!("{network}://{address}")).collect::<Vec<_>>()
+    };
+    let fields = json!({
+        "DNSARecordLimit": config.a_record_limit,
+        "DNSAddrs": [addresses("tcp"), addresses("udp")].concat(),
+        "DNSAllowStale": config.allow_stale,
+        "DNSAltDomain": settings.alt_domain.clone().unwrap_or_default(),
+        "DNSCacheMaxAge": format_unsigned(config.cache_max_age),
+        "DNSDisableCompression": config.disable_compression,
+        "DNSDomain": settings.domain,
+        "DNSEnableTruncate": config.enable_truncate,
+        "DNSMaxStale": format_unsigned(config.max_stale),
+        "DNSNodeMetaTXT": config.enable_additional_node_meta_txt,
+        "DNSNodeTTL": format_unsigned(config.node_ttl),
+        "DNSOnlyPassing": config.only_passing,
+        "DNSPort": settings.ports.dns.map_or(-1, i32::from),
+        "DNSRecursorTimeout": format_unsigned(config.recursor_timeout),
+        "DNSRecursors": settings.recursors,
+        "DNSSOA": {
+            "Expire": soa.expire, "Minttl": soa.min_ttl, "Refresh": soa.refresh, "Retry": soa.retry,
+        },
+        "DNSServiceTTL": ttls,
+        "DNSUDPAnswerLimit": config.udp_answer_limit,
+        "DNSUseCache": config.use_cache,
+    });
+    match fields {
+        Value::Object(fields) => fields,
+        _ => Map::new(),
     }
 }
 

@@ -187,9 +187,6 @@ fn debug_config(settings: &Settings) -> Map<String, Value> {
         "Bootstrap": settings.bootstrap,
         "BootstrapExpect": settings.bootstrap_expect,
         "ClientAddrs": network.client.iter().map(ToString::to_string).collect::<Vec<_>>(),
-        "DNSDomain": settings.domain,
-        "DNSPort": settings.ports.dns.map_or(-1, i32::from),
-        "DNSRecursors": settings.recursors,
         "DataDir": settings.data_dir.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
         "Datacenter": settings.datacenter,
         "DefaultQueryTime": milliseconds(settings.default_query_time),
@@ -224,7 +221,10 @@ fn debug_config(settings: &Settings) -> Map<String, Value> {
         "TxnMaxReqLen": settings.limits.txn_max_req_len,
     });
     match fields {
-        Value::Object(fields) => fields,
+        Value::Object(mut fields) => {
+            fields.extend(super::dns::debug_config(settings));
+            fields
+        }
         _ => Map::new(),
     }
 }

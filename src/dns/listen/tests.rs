@@ -57,7 +57,7 @@ fn chase() -> Chase {
     let mut question = vec![0; 12];
     question[5] = 1;
     question.extend(b"\x03www\x07example\0\0\x01\0\x01");
-    Chase { questions: vec![question.clone(), question] }
+    Chase::of(vec![question.clone(), question])
 }
 
 struct Served {
