@@ -246,6 +246,19 @@ impl Writer<'_> {
         self.out.push(0);
     }
 
+    /// Bytes [`Self::name`] would write.
+    fn name_cost(&self, name: &[u8]) -> usize {
+        let mut at = 0;
+        while let Some(length) = name.get(at).filter(|length| **length > 0) {
+            let rest = name.get(at..).unwrap_or_default();
+            if self.labels.iter().any(|known| self.reads(usize::from(*known), rest)) {
+                return at + 2;
+            }
+            at += 1 + usize::from(*length);
+        }
+        name.len()
+    }
+
     /// Whether what was written at a place reads as this name, letter case included.
     fn reads(&self, mut at: usize, mut name: &[u8]) -> bool {
         // Pointers only ever lead back, and every other step takes a label off the name.
@@ -345,8 +358,13 @@ impl Writer<'_> {
     fn linked_length(&self, record: &Record<'_>, plain: bool) -> usize {
         let full = plain_length_of(record, |target| {
             let at = self.targets.get(target).map_or(HEADER, |at| *at as usize);
-            let name = name_length(self.out.get(at..).unwrap_or_default());
-            if self.compress && !plain && at < POINTER_REACH { 2 } else { name }
+            let written = self.out.get(at..).unwrap_or_default();
+            let name = written.get(..name_length(written)).unwrap_or_default();
+            match self.compress && !plain {
+                true if at < POINTER_REACH => 2,
+                true => self.name_cost(name),
+                false => name.len(),
+            }
         });
         full.unwrap_or(0)
     }

@@ -205,7 +205,9 @@ pub fn tagged(mut service: Service, addresses: &[(&str, &str)]) -> Service {
 /// A packet from `name TYPE [tcp] [edns=SIZE] [ecs=NET/LENGTH] [nord]`.
 pub fn asked(question: &str) -> (Vec<u8>, Transport) {
     let mut parts = question.split_whitespace();
-    let name = Name::from_ascii(parts.next().unwrap()).unwrap();
+    // Not `from_ascii`: a `+` is fine here.
+    let labels = parts.next().unwrap().split('.').filter(|label| !label.is_empty());
+    let name = Name::from_labels(labels.map(str::as_bytes)).unwrap();
     let rtype: RecordType = parts.next().unwrap().parse().unwrap();
     let mut message = Message::new(0x1234, MessageType::Query, OpCode::Query);
     message.metadata.recursion_desired = true;

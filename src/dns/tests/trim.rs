@@ -118,14 +118,11 @@ fn long_names() {
 #[test]
 fn one_that_does_not_fit_says_so() {
     let mut agent = Agent::default();
-    let host = vec!["a".repeat(60); 4].join(".");
-    agent.service("n1", "10.2.0.1", &format!("{} 80 {host}", "s".repeat(63)));
-    let long = format!("{}.{}.service.consul", ["t".repeat(60), "u".repeat(60)].join("."), "s".repeat(63));
-    agent.service(
-        "n1",
-        "10.2.0.1",
-        &format!("{} 80 {host} #{}.{}", "s".repeat(63), "t".repeat(60), "u".repeat(60)),
-    );
+    let host = ["a"; 4].map(|letter| letter.repeat(60)).join(".");
+    let tag = [60, 60, 50].map(|length| "t".repeat(length)).join(".");
+    let name = "s".repeat(63);
+    agent.service("n1", "10.2.0.1", &format!("{name} 80 {host} #{tag}"));
+    let long = format!("{tag}.{name}.service.consul");
     let (answers, _, truncated, _) = counted(&mut agent, &format!("{long} SRV"));
     assert_eq!((answers, truncated), (0, true));
     assert_eq!(counted(&mut agent, &format!("{long} SRV tcp")).0, 1);
