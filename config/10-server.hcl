@@ -42,6 +42,7 @@ ports {
   https    = -1
   grpc     = -1
   dns      = 8600
+  dns_tls  = -1
   server   = 8300
   serf_lan = 8301
   serf_wan = 8302
@@ -80,6 +81,9 @@ dns_config {
 
   # Answers of a plain UDP reply, at most 8. This is the default.
   udp_answer_limit = 3
+
+  # Serve DNS over HTTPS too, as /dns-query of the HTTP API. This is the default.
+  enable_doh = false
 }
 
 # --- checks ----------------------------------------------------------------------------------------

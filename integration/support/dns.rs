@@ -121,11 +121,14 @@ pub fn ask_stream(stream: &mut (impl Read + Write), query: &[u8]) -> Message {
     decode(query, &read_framed(stream).expect("an answer"))
 }
 
+/// What a server was asked: over what, and the bytes.
+pub type Asked = (&'static str, Vec<u8>);
+
 /// A server that answers every A question with one address, over UDP and TCP, and keeps what it was asked.
 #[derive(Debug)]
 pub struct Upstream {
     pub address: SocketAddr,
-    asked: Arc<Mutex<Vec<(&'static str, Vec<u8>)>>>,
+    asked: Arc<Mutex<Vec<Asked>>>,
 }
 
 impl Upstream {
@@ -164,8 +167,8 @@ impl Upstream {
         Self { address, asked }
     }
 
-    /// What it was asked since the last call: over what, and the bytes.
-    pub fn asked(&self) -> Vec<(&'static str, Vec<u8>)> {
+    /// What it was asked since the last call.
+    pub fn asked(&self) -> Vec<Asked> {
         std::mem::take(&mut self.asked.lock().expect("a lock"))
     }
 }

@@ -137,12 +137,13 @@ pub fn debug_config(settings: &Settings) -> Map<String, Value> {
     let soa = config.soa;
     let ttls: Map<String, Value> =
         config.service_ttl.iter().map(|(name, ttl)| (name.clone(), json!(format_unsigned(*ttl)))).collect();
-    let addresses = |network: &str| {
-        settings.network.dns.iter().map(|address| format!("{network}://{address}")).collect::<Vec<_>>()
-    };
+    let listening = settings.network.dns.iter();
+    let addresses: Vec<String> = listening
+        .flat_map(|address| ["tcp", "udp"].map(|network| format!("{network}://{address}")))
+        .collect();
     let fields = json!({
         "DNSARecordLimit": config.a_record_limit,
-        "DNSAddrs": [addresses("tcp"), addresses("udp")].concat(),
+        "DNSAddrs": addresses,
         "DNSAllowStale": config.allow_stale,
         "DNSAltDomain": settings.alt_domain.clone().unwrap_or_default(),
         "DNSCacheMaxAge": format_unsigned(config.cache_max_age),

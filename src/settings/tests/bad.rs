@@ -104,6 +104,10 @@ fn values() {
             "a.hcl:1:51: 'bootstrap_expect > 0' and 'bootstrap = true' are mutually exclusive",
         ),
         ("bootstrap = true", "a.hcl:1:13: 'bootstrap = true' requires 'server = true'"),
+        (
+            "ports { dns_tls = 8600 }",
+            "a.hcl:1:19: DNS over TLS address 127.0.0.1:8600 already configured for DNS",
+        ),
         ("ports { http = 8600 }", "a.hcl:1:16: HTTP address 127.0.0.1:8600 already configured for DNS"),
         (
             "performance { raft_multiplier = 11 }",

@@ -171,7 +171,8 @@ fn derived_values() {
         advertise_addr_wan = "192.0.2.1"
         serf_lan = "127.0.0.5"
         tagged_addresses { lan = "10.9.9.9" }
-        ports { https = 8501, serf_wan = -1 }
+        ports { https = 8501, serf_wan = -1, dns_tls = 853 }
+        dns_config { enable_doh = true }
         performance { raft_multiplier = 2 }
         acl { enabled = true, tokens { replication = "r" } }
         enable_script_checks = true
@@ -189,6 +190,8 @@ fn derived_values() {
     assert_eq!(texts(&network.http), "unix:///tmp/x.sock 127.0.0.3:8500");
     assert_eq!(texts(&network.https), "127.0.0.1:8501 127.0.0.2:8501");
     assert_eq!(network.dns.len(), 1);
+    assert_eq!(network.dns_tls, ["127.0.0.4:853".parse().unwrap()]);
+    assert!(settings.dns.enable_doh);
     assert!(network.grpc.is_empty());
     assert_eq!(network.rpc_bind.to_string(), "127.0.0.1:8300");
     assert_eq!(network.rpc_advertise.to_string(), "10.0.0.1:8300");
