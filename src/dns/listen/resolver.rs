@@ -103,7 +103,7 @@ impl Resolver {
         out.clear();
         let Ok(place) = Arc::clone(&self.places).try_acquire_owned() else {
             self.catalog.recursion_failed(query, out);
-            return Resolved::Reply;
+            return if out.is_empty() { Resolved::Drop } else { Resolved::Reply };
         };
         Resolved::Later(Later {
             resolver: Arc::clone(self),

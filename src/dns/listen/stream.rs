@@ -264,7 +264,15 @@ impl Connection {
             }
             Resolved::Drop => {}
             Resolved::Later(later) => {
-                self.waiting.get_or_insert_default().push(Box::pin(later.reply()));
+                let (client, network) = (self.client, self.wire.network());
+                self.waiting.get_or_insert_default().push(Box::pin(async move {
+                    let query = begun.map(|_| later.query().to_vec());
+                    let reply = later.reply().await;
+                    if let (Some(query), Some(begun)) = (query, begun) {
+                        log::served(&query, Some(client), network, begun);
+                    }
+                    reply
+                }));
             }
         }
     }
