@@ -129,10 +129,10 @@ fn dns(criterion: &mut Criterion) {
     let tagged = query("blue.s5000.service.consul", A, None);
     group.bench_function("a-tag/5000", |bencher| bencher.iter(|| ask(&dns, &tagged, Transport::Udp)));
     // The first answer after a change: the pool is made anew.
-    for count in [3, 50, 5000] {
+    for count in [3_u64, 50, 5000] {
         let packet = query(&format!("s{count}.service.consul"), A, None);
         let dns = make(&machine);
-        let mut index = 1_000_000 * count as u64;
+        let mut index = 1_000_000 * count;
         group.bench_function(BenchmarkId::new("a-after-a-change", count), |bencher| {
             bencher.iter_batched(
                 || {
