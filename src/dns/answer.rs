@@ -268,9 +268,11 @@ impl<'a> Answering<'a, '_> {
         if !srv && self.settings.a_record_limit > 0 {
             there = there.min(self.settings.a_record_limit);
         }
-        // The shortest records there can be: an address; a service with its address.
-        let fits = question.room.bytes / if srv { 20 } else { 16 } + 1;
-        let want = there.min(count).min(fits);
+        // No record is shorter: an address, or a host and a port, of a name that is a pointer.
+        let fits = question.room.bytes / if srv { 18 + pool.shortest } else { 16 } + 1;
+        // A few too many for a plain datagram count differently from some that turn out too long.
+        let want = there.min(count).min(if question.room.plain { count } else { fits });
+        reply.answer.reserve(want);
         let cumulative = pool.cumulative.as_deref();
         let mut more = there > want;
         if srv {
@@ -368,7 +370,8 @@ impl<'a> Answering<'a, '_> {
     fn follow(&mut self, host: &[u8]) -> Vec<Record<'static>> {
         let Belongs::Own(zone) = self.zones.of(host) else { return self.hosts.foreign(host) };
         if self.depth == DEEPEST {
-            tracing::error!(name = Labels::read(host).range(0, usize::MAX), "names point at each other");
+            let labels = Labels::read(host);
+            tracing::error!(name = labels.range(0, labels.count()), "names point at each other");
             return Vec::new();
         }
         self.depth += 1;

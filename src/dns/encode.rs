@@ -1,5 +1,7 @@
 //! Writing replies: names with pointers, sizes, and what is left out when a reply is too long.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use smallvec::SmallVec;
 
 use super::answer::Room;
@@ -70,14 +72,17 @@ pub fn write(query: &Query<'_>, reply: &Reply<'_>, form: Form, out: &mut Vec<u8>
     for record in &reply.answer {
         writer.record(record);
         ends.push(writer.at());
+        // What follows cannot fit either.
+        if writer.out.len() > hard {
+            break;
+        }
     }
     let mut truncated = false;
-    let mut answers = reply.answer.len();
+    let mut answers = ends.len() - 1;
     let (mut authority, mut additional) = (0, 0);
     if let Some(limits) = reply.limits {
-        let all = answers;
         (answers, additional) = writer.trimmed(reply, limits, &ends, soft);
-        truncated |= form.say_truncated && (limits.more || answers < all);
+        truncated |= form.say_truncated && (limits.more || answers < reply.answer.len());
     } else if writer.out.len() <= hard {
         authority = writer.section(&reply.authority, hard);
         additional = writer.section(&reply.additional, hard);
@@ -147,6 +152,9 @@ impl Writer<'_> {
 
     fn record(&mut self, record: &Record<'_>) {
         self.owner(&record.owner);
+        if let Data::Ip(IpAddr::V4(ip)) = &record.data {
+            return self.address(record.ttl, *ip);
+        }
         let mut fixed = [0; 10];
         fixed[..2].copy_from_slice(&record.data.rtype().to_be_bytes());
         fixed[3] = 1;
@@ -161,6 +169,12 @@ impl Writer<'_> {
         {
             place.copy_from_slice(&(length as u16).to_be_bytes());
         }
+    }
+
+    /// All of an A record but its owner, in one piece: there may be thousands.
+    fn address(&mut self, ttl: u32, ip: Ipv4Addr) {
+        let ([t0, t1, t2, t3], [i0, i1, i2, i3]) = (ttl.to_be_bytes(), ip.octets());
+        self.out.extend_from_slice(&[0, rtype::A as u8, 0, 1, t0, t1, t2, t3, 0, 4, i0, i1, i2, i3]);
     }
 
     fn owner(&mut self, owner: &Owner<'_>) {
@@ -186,8 +200,8 @@ impl Writer<'_> {
 
     fn data(&mut self, data: &Data<'_>) {
         match data {
-            Data::Ip(std::net::IpAddr::V4(ip)) => self.out.extend_from_slice(&ip.octets()),
-            Data::Ip(std::net::IpAddr::V6(ip)) => self.out.extend_from_slice(&ip.octets()),
+            Data::Ip(IpAddr::V4(ip)) => self.out.extend_from_slice(&ip.octets()),
+            Data::Ip(IpAddr::V6(ip)) => self.out.extend_from_slice(&ip.octets()),
             Data::Name(_, name) => self.name(name),
             Data::Srv { weight, port, target } => {
                 self.out.extend_from_slice(&1_u16.to_be_bytes());
@@ -304,7 +318,7 @@ impl Writer<'_> {
     /// Cuts the answers about a service to what fits, with the additional records of those left.
     /// Answers how many answers and additional records there are.
     fn trimmed(&mut self, reply: &Reply<'_>, limits: Limits, ends: &[u32], most: usize) -> (usize, usize) {
-        let all = reply.answer.len().min(limits.count);
+        let all = (ends.len() - 1).min(limits.count);
         let end = |count: usize| ends.get(count).map_or(HEADER, |end| *end as usize);
         let mut count = all;
         if !limits.struck && !limits.more && all == reply.answer.len() {

@@ -63,6 +63,8 @@ pub struct Pool {
     pub entries: Vec<Entry>,
     /// How often each comes first: the sum of the weights up to and with it. None if all are alike.
     pub cumulative: Option<Vec<u64>>,
+    /// Length of the shortest target.
+    pub shortest: usize,
     /// The answer depends on how the question spells its name, so the pool fits only this one.
     pub spelled: bool,
 }
@@ -235,6 +237,7 @@ impl Collector<'_> {
                 })
                 .collect()
         });
-        Pool { entries: self.entries, cumulative, spelled: self.spelled }
+        let shortest = self.entries.iter().map(|entry| entry.target.len()).min().unwrap_or(0);
+        Pool { entries: self.entries, cumulative, shortest, spelled: self.spelled }
     }
 }
