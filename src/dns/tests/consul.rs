@@ -391,7 +391,7 @@ fn subnets_are_echoed_with_scope_0() {
 #[test]
 fn without_a_leader() {
     let nobody = || Err(Leadership::default());
-    let table: [(&str, Result<(), Leadership>, bool, u64, bool); 6] = [
+    let table: [(&str, Lead, bool, u64, bool); 6] = [
         ("leads", Ok(()), false, 0, true),
         ("follows", heard(1), true, 5, true),
         ("follows too far behind", heard(6), true, 5, false),

@@ -26,8 +26,11 @@ use crate::state::record::{Check, Node, ProxyConfig, Service, ServiceAddress, Se
 use crate::state::store::MemoryStore;
 use crate::state::{Command, Envelope};
 
+/// This agent leads, or what it knows of who does.
+type Lead = Result<(), Leadership>;
+
 /// A leadership made up.
-pub struct Led(Result<(), Leadership>);
+pub struct Led(Lead);
 
 impl LeaderRead for Led {
     fn leadership(&self) -> Arc<Leadership> {
@@ -35,7 +38,7 @@ impl LeaderRead for Led {
     }
 
     fn check_lease(&self) -> Result<(), EndpointError> {
-        self.0.as_ref().map(|()| ()).map_err(|_| EndpointError::NoLeader)
+        self.0.as_ref().copied().map_err(|_| EndpointError::NoLeader)
     }
 
     fn barrier(&self) -> Result<Option<BoxFuture<'_, Result<(), EndpointError>>>, EndpointError> {
@@ -49,7 +52,7 @@ pub struct Agent {
     index: u64,
     facts: DnsFacts,
     settings: DnsSettings,
-    led: Result<(), Leadership>,
+    led: Lead,
     made: Option<Dns>,
     rng: SmallRng,
 }
@@ -261,7 +264,8 @@ pub fn shown(message: &Message) -> String {
         }
     }
     if let Some(edns) = &message.edns {
-        text.push_str(&format!(" | edns {}", edns.max_payload()));
+        text.push_str(" | edns ");
+        text.push_str(&edns.max_payload().to_string());
     }
     text
 }
@@ -278,7 +282,7 @@ pub fn record(record: &Record) -> String {
 }
 
 /// A leader was heard so long ago.
-pub fn heard(seconds: u64) -> Result<(), Leadership> {
+pub fn heard(seconds: u64) -> Lead {
     let leader_address = Some("10.0.0.1:8300".to_owned());
     Err(Leadership { leader_address, last_contact: Duration::from_secs(seconds), ..Leadership::default() })
 }
