@@ -150,13 +150,13 @@ fn tags(json: &mut Json, tags: &[String], no_tags: NoTags) {
     }
 }
 
-fn text_if_any(json: &mut Json, key: &'static str, text: &str) {
+pub(super) fn text_if_any(json: &mut Json, key: &'static str, text: &str) {
     if !text.is_empty() {
         json.key(key).text(text);
     }
 }
 
-fn int_if_any(json: &mut Json, key: &'static str, number: i64) {
+pub(super) fn int_if_any(json: &mut Json, key: &'static str, number: i64) {
     if number != 0 {
         json.key(key).i64(number);
     }
@@ -251,7 +251,7 @@ fn mesh_gateway(json: &mut Json, gateway: &MeshGateway) {
     json.object(|json| text_if_any(json, "Mode", &gateway.mode));
 }
 
-fn expose(json: &mut Json, expose: &Expose) {
+pub(super) fn expose(json: &mut Json, expose: &Expose) {
     json.object(|json| {
         true_if_so(json, "Checks", expose.checks);
         if expose.paths.is_empty() {

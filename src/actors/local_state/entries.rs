@@ -64,7 +64,7 @@ pub enum Change {
         /// Whoever sends must look at its timers again.
         wake: bool,
     },
-    /// Its status.
+    /// Its status, or that this is known at all: the first news of a check counts whatever it says.
     Status,
 }
 
@@ -311,19 +311,18 @@ impl Entries {
         let first = facts.is_some_and(|facts| !std::mem::replace(&mut facts.reported, true));
         if known.status == status.as_str() {
             let id = Arc::clone(&known.check_id);
-            if known.output == output {
-                if first {
-                    self.time_critical(&id, now);
-                }
-                return if first { Change::Output { wake: true } } else { Change::Nothing };
+            let mut change = Change::Nothing;
+            if known.output != output {
+                let mut check = (**known).clone();
+                output.clone_into(&mut check.output);
+                self.held.checks.insert(Arc::clone(&id), Arc::new(check));
+                change = Change::Output { wake: self.defer_output(Arc::clone(&id), now, chance) };
             }
-            let mut check = (**known).clone();
-            output.clone_into(&mut check.output);
-            self.held.checks.insert(Arc::clone(&id), Arc::new(check));
             if first {
                 self.time_critical(&id, now);
+                change = Change::Status;
             }
-            return Change::Output { wake: self.defer_output(id, now, chance) || first };
+            return change;
         }
         let mut check = (**known).clone();
         let id = Arc::clone(&check.check_id);

@@ -77,7 +77,7 @@ fn output_alone_is_put_off_and_status_is_not() {
     put(&mut entries, check("c", ""), now);
     entries.pending.checks.clear();
     let critical = Status::Critical;
-    assert_eq!(entries.update_check("c", critical, "1", now, 0.5), Change::Output { wake: true });
+    assert_eq!(entries.update_check("c", critical, "1", now, 0.5), Change::Status, "the first news of it");
     assert_eq!(entries.update_check("c", critical, "2", at(1), 0.0), Change::Output { wake: false });
     assert_eq!(entries.update_check("c", critical, "2", at(1), 0.0), Change::Nothing);
     assert_eq!(entries.update_check("unknown", critical, "2", at(1), 0.0), Change::Nothing);

@@ -4,8 +4,9 @@
 use std::collections::BTreeMap;
 
 use super::super::Json;
+use super::super::json_catalog::{expose, int_if_any, text_if_any};
 use crate::endpoints::agent::service_view::view;
-use crate::state::record::{Check, Expose, FreeForm, MeshGateway, ProxyConfig, Service, Upstream};
+use crate::state::record::{Check, FreeForm, MeshGateway, ProxyConfig, Service, Upstream};
 
 /// A service; with its content hash where one is asked for.
 pub(super) fn service(json: &mut Json, service: &Service, content_hash: Option<&str>) {
@@ -119,38 +120,4 @@ fn config(json: &mut Json, config: Option<&BTreeMap<String, FreeForm>>) {
 
 fn mesh_gateway(json: &mut Json, gateway: &MeshGateway) {
     json.key("MeshGateway").object(|json| text_if_any(json, "Mode", &gateway.mode));
-}
-
-fn expose(json: &mut Json, expose: &Expose) {
-    json.object(|json| {
-        if expose.checks {
-            json.key("Checks").bool(true);
-        }
-        if expose.paths.is_empty() {
-            return;
-        }
-        json.key("Paths").array(|json| {
-            for path in &expose.paths {
-                json.object(|json| {
-                    int_if_any(json, "ListenerPort", path.listener_port);
-                    text_if_any(json, "Path", &path.path);
-                    int_if_any(json, "LocalPathPort", path.local_path_port);
-                    text_if_any(json, "Protocol", &path.protocol);
-                    json.key("ParsedFromCheck").bool(path.parsed_from_check);
-                });
-            }
-        });
-    });
-}
-
-fn text_if_any(json: &mut Json, key: &'static str, text: &str) {
-    if !text.is_empty() {
-        json.key(key).text(text);
-    }
-}
-
-fn int_if_any(json: &mut Json, key: &'static str, number: i64) {
-    if number != 0 {
-        json.key(key).i64(number);
-    }
 }
