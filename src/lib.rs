@@ -8,6 +8,7 @@ pub mod definition;
 pub mod dns;
 pub mod duration;
 pub mod endpoints;
+pub mod gossip;
 pub mod health;
 pub mod metrics;
 pub mod raft;

@@ -70,7 +70,22 @@ pub const ROOMS: &[Room] = &[
     Room { name: "definition", core: true, rooms: &[], crates: &["serde_json"] },
     Room { name: "duration", core: true, rooms: &[], crates: &[] },
     Room { name: "watch", core: true, rooms: &[], crates: &["serde_json"] },
-    Room { name: "gossip", core: true, rooms: &[], crates: &["rmp_serde", "rand", "rand_chacha"] },
+    Room {
+        name: "gossip",
+        core: true,
+        rooms: &[],
+        crates: &[
+            "rand",
+            "rand_chacha",
+            "hashbrown",
+            "foldhash",
+            "aes_gcm",
+            "weezl",
+            "crc32fast",
+            "base64",
+            "regex",
+        ],
+    },
     Room {
         name: "raft",
         core: true,
