@@ -1,0 +1,266 @@
+//! The parts of an agent, each with what it is started from; [`super::start`] puts them in order.
+
+use std::fs;
+use std::io::Write as _;
+use std::mem::ManuallyDrop;
+use std::path::Path;
+use std::sync::Arc;
+use std::time::Duration;
+
+use actix::Actor as _;
+
+use super::data_dir::DataDir;
+use super::links::{Alone, LateBound};
+use super::options::{AgentOptions, LiveSettings};
+use super::{COMPATIBLE_VERSION, StartError};
+use crate::actors::health_check::{CheckUpdate, HealthChecks};
+use crate::actors::kv_store::KvStore;
+use crate::actors::leader::Leader;
+use crate::actors::local_state::LocalState;
+use crate::actors::local_state::alias::AliasView;
+use crate::actors::local_state::disk::Disk;
+use crate::actors::local_state::rounds::{LocalStateActor, LocalStateLinks};
+use crate::actors::mailbox::Sender;
+use crate::actors::raft_node::{NoPeers, RaftNode, RaftOptions};
+use crate::actors::session_manager::SessionManager;
+use crate::actors::supervision::{ExitProcess, FailStop, RestartPolicy, supervise};
+use crate::endpoints::agent::AgentFacts;
+use crate::endpoints::{LeaderRead, Leadership, Proposer};
+use crate::metrics::Metrics;
+use crate::raft::{DriverConfig, LogDisk, Membership, MemoryLog, ServerRecord};
+use crate::state::store::{MemoryStore, WriteStore};
+use crate::state::store_disk::DiskStore;
+use crate::state::{StateMachine, StateReader};
+
+/// Length of a raft tick of a durable agent, per unit of `raft_multiplier`. An election takes 10 to
+/// 20 of them.
+const TICK: Duration = Duration::from_millis(20);
+
+/// The two kinds of log and store behind one start.
+pub struct Server {
+    /// The state.
+    pub kv_store: KvStore,
+    /// The log.
+    pub raft: RaftNode,
+    /// The published state.
+    pub state: StateReader,
+}
+
+/// Opens the state and the log, and starts both.
+pub fn start_server(
+    options: &AgentOptions,
+    facts: &AgentFacts,
+    data_dir: Option<&DataDir>,
+    sessions: &LateBound<SessionManager>,
+    leadership: Sender<Arc<Leadership>>,
+    metrics: &Arc<Metrics>,
+) -> Result<Server, StartError> {
+    let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
+    let store: Box<dyn WriteStore> = match data_dir {
+        Some(directory) => {
+            let fatal = Arc::clone(&fail_stop);
+            Box::new(DiskStore::open(
+                &directory.join("state"),
+                Arc::new(move |error| fatal.fail_stop("state", &error.to_string())),
+            )?)
+        }
+        None => Box::new(MemoryStore::default()),
+    };
+    let machine = StateMachine::open(store)?;
+    let state = machine.reader();
+    let applied_index = machine.applied_index();
+    // Should the start fail from here on, the process ends with that reason. Dropping the actors on
+    // the way out would count as their unexpected death, and hide it.
+    let kv_store = ManuallyDrop::new(KvStore::start(
+        machine,
+        options.raft_snapshot_threshold,
+        sessions.sender(),
+        Arc::clone(metrics),
+        Arc::clone(&fail_stop),
+    ));
+    let me = ServerRecord {
+        node_id: facts.node_id.clone(),
+        name: facts.node_name.clone(),
+        address: options.server_address(),
+    };
+    let mut driver = DriverConfig::new(me.raft_id());
+    driver.bootstrap = options.bootstrap.then(|| Membership::founding([me.clone()]));
+    driver.trailing_entries = options.raft_trailing_logs;
+    let raft_options = RaftOptions {
+        me,
+        driver,
+        tick: TICK * options.raft_multiplier.max(1),
+        applied_index,
+        on_leadership: leadership,
+        metrics: Arc::clone(metrics),
+    };
+    let applier = kv_store.applier();
+    let raft = match data_dir {
+        Some(directory) => {
+            let log = LogDisk::open(&directory.join("raft"))?;
+            let purger = log.purger();
+            RaftNode::start(raft_options, log, Some(purger), applier, Box::new(NoPeers), fail_stop)?
+        }
+        None => RaftNode::start(raft_options, MemoryLog::new(), None, applier, Box::new(NoPeers), fail_stop)?,
+    };
+    Ok(Server { kv_store: ManuallyDrop::into_inner(kv_store), raft, state })
+}
+
+/// Starts the actors that hold nothing durable; each is made anew when it dies.
+pub fn start_soft_actors(
+    facts: &Arc<AgentFacts>,
+    state: &StateReader,
+    proposer: &Arc<dyn Proposer>,
+    leader: &Arc<dyn LeaderRead>,
+    metrics: &Arc<Metrics>,
+    late_sessions: &LateBound<SessionManager>,
+    late_leader: &LateBound<Leader>,
+) {
+    let here = actix_rt::Arbiter::current();
+    let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
+    let (reader, way_in, led) = (state.clone(), Arc::clone(proposer), Arc::clone(leader));
+    let measured = Arc::clone(metrics);
+    late_sessions.bind(supervise(
+        "session manager",
+        &here,
+        RestartPolicy::default(),
+        Arc::clone(&fail_stop),
+        move |alive| {
+            let leads = led.leadership().is_leader;
+            SessionManager::new(reader.clone(), Arc::clone(&way_in), Arc::clone(&measured), leads, alive)
+                .start()
+        },
+    ));
+    let (reader, way_in, led) = (state.clone(), Arc::clone(proposer), Arc::clone(leader));
+    let (facts, measured) = (Arc::clone(facts), Arc::clone(metrics));
+    late_leader.bind(supervise("leader", &here, RestartPolicy::default(), fail_stop, move |alive| {
+        let leads = led.leadership().is_leader;
+        let members = Arc::new(Alone(Arc::clone(&facts)));
+        let (datacenter, measured) = (facts.datacenter.clone(), Arc::clone(&measured));
+        Leader::new(datacenter, reader.clone(), Arc::clone(&way_in), members, measured, leads, alive).start()
+    }));
+}
+
+/// This agent's services and checks: those of its last life, and over them those of the configuration.
+pub fn define_local(
+    options: &AgentOptions,
+    facts: &AgentFacts,
+    data_dir: Option<&DataDir>,
+) -> Result<Arc<LocalState>, StartError> {
+    let disk = data_dir.map(|directory| Disk::open(directory.path())).transpose()?;
+    let local = Arc::new(LocalState::new(facts, options.local.clone(), disk));
+    let kept = local.restore();
+    let LiveSettings { services, checks, .. } = &options.live;
+    let configured =
+        local.prepare(services, checks).map_err(|error| StartError::Definition(error.to_string()))?;
+    local.configure_first(configured, kept).map_err(|error| StartError::Definition(error.to_string()))?;
+    Ok(local)
+}
+
+/// Has the checks run.
+pub fn start_checks(
+    options: &AgentOptions,
+    local: &Arc<LocalState>,
+    state: &StateReader,
+) -> Result<(), StartError> {
+    // The local state owns the checks: what they hold of it must not keep it alive.
+    let news = Arc::downgrade(local);
+    let updates = Sender::new(move |update: CheckUpdate| {
+        if let Some(local) = news.upgrade() {
+            local.check_updated(&update);
+        }
+    });
+    let alias = AliasView::new(local, state.clone(), options.endpoints.node_name.clone());
+    let checks = HealthChecks::new(options.checks.clone(), updates, Arc::new(alias))
+        .map_err(|source| StartError::System { doing: "cannot run health checks".into(), source })?;
+    local.run_checks(checks);
+    Ok(())
+}
+
+/// Has the catalog follow this agent's services and checks.
+pub fn start_local_state(
+    local: &Arc<LocalState>,
+    state: &StateReader,
+    proposer: &Arc<dyn Proposer>,
+    leader: &Arc<dyn LeaderRead>,
+) {
+    let links = LocalStateLinks {
+        local: Arc::clone(local),
+        state: state.clone(),
+        proposer: Arc::clone(proposer),
+        leader: Arc::clone(leader),
+    };
+    let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
+    // Nobody sends to it: its door is the shared local state, which outlives it.
+    supervise(
+        "local state",
+        &actix_rt::Arbiter::current(),
+        RestartPolicy::default(),
+        fail_stop,
+        move |alive| LocalStateActor::new(links.clone(), alive).start(),
+    );
+}
+
+/// What the agent is.
+pub fn facts(options: &AgentOptions, node_id: String) -> AgentFacts {
+    AgentFacts {
+        datacenter: options.endpoints.datacenter.clone(),
+        node_name: options.endpoints.node_name.clone(),
+        node_id,
+        server: options.server,
+        bootstrap: options.bootstrap && !options.dev,
+        version: COMPATIBLE_VERSION.to_owned(),
+        advertise_lan: options.advertise_lan.clone(),
+        advertise_wan: options.advertise_wan.clone(),
+        ports: options.ports,
+        node_meta: options.live.node_meta.clone(),
+        rules: options.local.rules.clone(),
+        data_dir: options.data_dir.as_ref().map(|path| path.display().to_string()).unwrap_or_default(),
+        prometheus_retention: options.prometheus_retention,
+        debug_config: options.debug_config.clone(),
+        ..AgentFacts::default()
+    }
+}
+
+/// Writes the file that holds the process id.
+pub fn write_pid(path: &Path) -> Result<(), StartError> {
+    fs::write(path, format!("{}\n", std::process::id())).map_err(|source| StartError::System {
+        doing: format!("cannot write pid_file {}", path.display()),
+        source,
+    })
+}
+
+/// What an operator sees first; tools read it, so its shape is Consul's.
+pub fn banner(options: &AgentOptions, facts: &AgentFacts) {
+    let port = |port: u16| if port == 0 { "-1".to_owned() } else { port.to_string() };
+    let ports = &facts.ports;
+    let text = format!(
+        "==> Starting Consul agent...\n\
+         \x20          Version: '{}'\n\
+         \x20          Node ID: '{}'\n\
+         \x20        Node name: '{}'\n\
+         \x20       Datacenter: '{}' (Segment: '<all>')\n\
+         \x20           Server: {} (Bootstrap: {})\n\
+         \x20      Client Addr: [{}] (HTTP: {}, HTTPS: {}, gRPC: {}, DNS: {})\n\
+         \x20     Cluster Addr: {} (LAN: {}, WAN: {})\n\
+         \x20          Encrypt: Gossip: false, TLS-Outgoing: false, TLS-Incoming: false, \
+         Auto-Encrypt-TLS: false\n\n\
+         ==> Log data will now stream in as it occurs:\n\n",
+        facts.version,
+        facts.node_id,
+        facts.node_name,
+        facts.datacenter,
+        facts.server,
+        facts.bootstrap,
+        options.client_addresses.join(" "),
+        port(ports.http),
+        port(ports.https),
+        port(ports.grpc),
+        port(ports.dns),
+        facts.advertise_lan,
+        port(ports.serf_lan),
+        port(ports.serf_wan),
+    );
+    // Nobody may be reading; the agent runs all the same.
+    let _ = std::io::stdout().write_all(text.as_bytes());
+}
