@@ -98,7 +98,12 @@ pub enum Command {
     /// Ask everybody. Answers come as [`Event::QueryResponse`], the end as [`Done::Queried`].
     Query(Query),
     /// Change the keys of all members. Ends as [`Done::Keys`].
-    Keys(KeyRequest),
+    Keys {
+        /// What to do.
+        request: KeyRequest,
+        /// Through how many others an answer is sent besides directly.
+        relay_factor: u8,
+    },
     /// Answer a query that came as [`Event::Query`].
     Respond {
         /// [`Event::Query`]'s number.
@@ -149,7 +154,7 @@ pub struct KeyReport {
     pub nodes: usize,
     /// Members that answered.
     pub responses: usize,
-    /// Members that answered with an error, or not at all within the time.
+    /// Members that answered with an error. Who did not answer at all is in `nodes` only.
     pub errors: usize,
     /// What members had to say, by name.
     pub messages: BTreeMap<String, String>,
@@ -157,6 +162,22 @@ pub struct KeyReport {
     pub keys: BTreeMap<String, usize>,
     /// How many members encrypt with each key, in base64.
     pub primary_keys: BTreeMap<String, usize>,
+}
+
+impl KeyReport {
+    /// Whether all members did what was asked.
+    ///
+    /// # Errors
+    /// How many did not, in Serf's words.
+    pub fn outcome(&self) -> Result<(), String> {
+        if self.errors > 0 {
+            return Err(format!("{}/{} nodes reported failure", self.errors, self.nodes));
+        }
+        if self.responses != self.nodes {
+            return Err(format!("{}/{} nodes reported success", self.responses, self.nodes));
+        }
+        Ok(())
+    }
 }
 
 /// How a command ended well.
@@ -195,7 +216,7 @@ pub enum CommandError {
     /// No such member.
     #[error("No node found with name '{0}'")]
     UnknownMember(String),
-    /// Too much for the wire.
+    /// Too much for the wire: a query, an answer, tags.
     #[error("{what} exceeds limit of {limit} bytes")]
     TooLarge {
         /// What.
@@ -203,6 +224,21 @@ pub enum CommandError {
         /// How much may be.
         limit: usize,
     },
+    /// Name and payload of a user event are too long.
+    #[error("user event exceeds configured limit of {limit} bytes before encoding")]
+    EventTooLarge {
+        /// How long they may be.
+        limit: usize,
+    },
+    /// A user event is too long once it is encoded.
+    #[error("encoded user event exceeds configured limit of {limit} bytes after encoding")]
+    EncodedEventTooLarge {
+        /// How long it may be.
+        limit: usize,
+    },
+    /// The name of a query is one of Serf's own.
+    #[error("Queries cannot contain the '{0}' prefix")]
+    Reserved(&'static str),
     /// The query is unknown or its time is over.
     #[error("query is unknown or past its deadline")]
     UnknownQuery,
@@ -352,6 +388,9 @@ pub struct Outputs {
     pub done: Vec<(Ticket, Result<Done, CommandError>)>,
     /// Lines to append to the snapshot file; complete lines, possibly several.
     pub snapshot: Vec<u8>,
+    /// Whether `snapshot` is the whole file, to be written beside the old one and put in its place, instead
+    /// of more lines for it. The file grew too long.
+    pub snapshot_anew: bool,
 }
 
 impl Outputs {
@@ -363,6 +402,7 @@ impl Outputs {
         self.events.clear();
         self.done.clear();
         self.snapshot.clear();
+        self.snapshot_anew = false;
     }
 }
 
@@ -374,6 +414,19 @@ pub trait Admission: Send {
     /// # Errors
     /// Why not; shown to operators on both sides.
     fn admit(&self, candidate: &Member, members: &mut dyn Iterator<Item = &Member>) -> Result<(), String>;
+
+    /// Whether all of `candidates`, the other side of a join, may come among `members`. Asks for each by
+    /// itself; rules that compare everybody with everybody do better with an index.
+    ///
+    /// # Errors
+    /// Why not.
+    fn admit_all(&self, candidates: &[Member], members: &[&Member]) -> Result<(), String> {
+        for candidate in candidates {
+            let others = candidates.iter().filter(|other| other.name != candidate.name);
+            self.admit(candidate, &mut others.chain(members.iter().copied()))?;
+        }
+        Ok(())
+    }
 }
 
 /// Everybody may.

@@ -32,5 +32,5 @@ pub use effect::{
     Admission, Command, CommandError, Done, Event, Exchange, ExchangeError, ExchangeId, Input, Outputs,
     Reply, StreamId, Ticket,
 };
-pub use serf::{Member, Status};
+pub use serf::{Clocks, Member, Pool, PoolError, Stats, Status};
 pub use time::Moment;

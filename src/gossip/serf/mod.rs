@@ -4,12 +4,19 @@
 //!
 //! Source: Serf 0.9's behaviour as written down in the project's notes on the gossip wire (section 7).
 
+mod clock;
+mod intent;
+mod pool;
+mod roster;
+
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
-use super::wire::Versions;
+pub use clock::{Clocks, LTime};
+pub use pool::{Pool, PoolError, Stats};
 
+use super::wire::Versions;
 /// How a member stands, by Serf's numbers.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Hash, PartialOrd, Ord)]
 #[repr(u8)]

@@ -9,8 +9,11 @@
 //!
 //! May not enter: what tags, events or queries are.
 
+mod awareness;
+pub mod broadcast;
 mod delegate;
+mod suspicion;
 mod table;
 
-pub use delegate::{Context, Delegate};
-pub use table::{Entry, Name, Node, Table};
+pub use delegate::{Context, Delegate, Nobody, Sink};
+pub use table::{Entry, MAX_MEMBERS, Name, Node, Places, Table};
