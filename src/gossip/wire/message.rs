@@ -114,7 +114,7 @@ pub enum NodeState {
 }
 
 /// A member in a full exchange.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct PushPullNode {
     /// Name.
     pub name: Bytes,
@@ -127,6 +127,23 @@ pub struct PushPullNode {
     /// State.
     pub state: NodeState,
     /// Versions, if there are six.
+    pub versions: Option<Versions>,
+}
+
+/// [`PushPullNode`], borrowed: what is written need not be copied first.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PushPullNodeRef<'a> {
+    /// Name.
+    pub name: &'a [u8],
+    /// Address.
+    pub addr: Option<SocketAddr>,
+    /// Tags as bytes.
+    pub meta: &'a [u8],
+    /// Incarnation.
+    pub incarnation: u32,
+    /// State.
+    pub state: NodeState,
+    /// Versions.
     pub versions: Option<Versions>,
 }
 
@@ -186,6 +203,9 @@ pub enum WireError {
         /// How large it may be.
         limit: usize,
     },
+    /// It carries no label though one is configured, another one, or one though none is configured.
+    #[error("label does not match the configured one")]
+    Label,
     /// The checksum does not fit.
     #[error("got invalid checksum for UDP packet: {found:x}, {expected:x}")]
     Checksum {
@@ -195,13 +215,13 @@ pub enum WireError {
         expected: u32,
     },
     /// No key fits, or the bytes were changed on their way.
-    #[error("no installed keys could decrypt the message")]
+    #[error("No installed keys could decrypt the message")]
     Decrypt,
     /// Plain text where only encrypted is accepted.
-    #[error("encryption is configured but remote state is not encrypted")]
+    #[error("Encryption is configured but remote state is not encrypted")]
     NotEncrypted,
     /// Encrypted where there is no key.
-    #[error("remote state is encrypted and encryption is not configured")]
+    #[error("Remote state is encrypted and encryption is not configured")]
     Encrypted,
     /// The other side said it could not read us.
     #[error("remote error: {0}")]

@@ -1,0 +1,171 @@
+//! LZW as memberlist uses it: least significant bit first, literals of 8 bits, codes of 9 to 12 (that of
+//! GIF, and of Go's `compress/lzw`).
+//!
+//! The decoder is our own: it keeps every code as a place in what was decoded so far, so it has no table to
+//! prepare and no strings to rebuild, and starting over costs nothing. The encoder is the `weezl` crate's.
+//!
+//! May not enter: the message around it.
+
+use weezl::BitOrder;
+use weezl::encode::Encoder;
+
+use super::WireError;
+
+/// Forget all codes.
+const CLEAR: usize = 256;
+/// Nothing follows.
+const END: usize = 257;
+/// One more than the largest code.
+const CODES: usize = 1 << 12;
+/// Bits of a code at the start.
+const MIN_WIDTH: u32 = 9;
+/// Most bits of a code.
+const MAX_WIDTH: u32 = 12;
+
+/// A string of the table: where in the output it lies.
+#[derive(Clone, Copy, Default)]
+struct Place {
+    start: u32,
+    len: u32,
+}
+
+/// Decodes; its table is kept from one call to the next to save its making.
+pub(super) struct Decoder {
+    table: Box<[Place; CODES]>,
+}
+
+impl Default for Decoder {
+    fn default() -> Self {
+        Self { table: Box::new([Place::default(); CODES]) }
+    }
+}
+
+/// Takes codes off a byte string.
+struct Bits<'a> {
+    bytes: &'a [u8],
+    held: u64,
+    count: u32,
+}
+
+impl Bits<'_> {
+    #[inline]
+    fn take(&mut self, width: u32) -> Result<usize, WireError> {
+        if self.count < width {
+            if let Some((chunk, rest)) = self.bytes.split_first_chunk() {
+                self.held |= u64::from(u32::from_le_bytes(*chunk)) << self.count;
+                self.count += 32;
+                self.bytes = rest;
+            } else {
+                while self.count < width {
+                    let (&byte, rest) = self.bytes.split_first().ok_or(WireError::Short)?;
+                    self.held |= u64::from(byte) << self.count;
+                    self.count += 8;
+                    self.bytes = rest;
+                }
+            }
+        }
+        // At most 12 bits.
+        #[allow(clippy::cast_possible_truncation)]
+        let code = (self.held & ((1 << width) - 1)) as usize;
+        self.held >>= width;
+        self.count -= width;
+        Ok(code)
+    }
+}
+
+impl Decoder {
+    /// Appends what `bytes` stand for to `out`; `out` grows only by what was decoded, at most `limit` bytes
+    /// in all. What follows the end code is ignored.
+    ///
+    /// # Errors
+    /// [`WireError::Short`] without an end code, [`WireError::Malformed`] for a code that was never made,
+    /// [`WireError::TooLarge`] beyond `limit`; `out` then ends with what was decoded before.
+    pub(super) fn decode(&mut self, bytes: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), WireError> {
+        let base = out.len();
+        let mut bits = Bits { bytes, held: 0, count: 0 };
+        let mut width = MIN_WIDTH;
+        // The code that the next string will get, and the string before it.
+        let mut next = END;
+        let mut last: Option<Place> = None;
+        loop {
+            let code = bits.take(width)?;
+            match code {
+                END => return Ok(()),
+                CLEAR => {
+                    width = MIN_WIDTH;
+                    next = END;
+                    last = None;
+                    continue;
+                }
+                _ => {}
+            }
+            let start = out.len();
+            // A new code is the last string and the first byte of this one, which lie side by side.
+            let made = last.map(|last| Place { len: last.len + 1, ..last });
+            if let (Some(made), Some(slot)) = (made, self.table.get_mut(next)) {
+                *slot = made;
+            }
+            let len = match u8::try_from(code) {
+                Ok(byte) => {
+                    if start - base >= limit {
+                        return Err(too_large(start - base + 1, limit));
+                    }
+                    out.push(byte);
+                    1
+                }
+                Err(_) if code <= next => {
+                    let place = self.table.get(code).copied().unwrap_or_default();
+                    let (from, len) = (place.start as usize, place.len as usize);
+                    if start - base + len > limit {
+                        return Err(too_large(start - base + len, limit));
+                    }
+                    // The code being made may be used at once; then its last byte is its first one.
+                    let there = len.min(start.saturating_sub(from));
+                    let first = out.get(from).copied().ok_or(WireError::Malformed("lzw code"))?;
+                    out.extend_from_within(from..from + there);
+                    if there < len {
+                        out.push(first);
+                    }
+                    place.len
+                }
+                Err(_) => return Err(WireError::Malformed("lzw code")),
+            };
+            let start = u32::try_from(start).map_err(|_| too_large(start, limit))?;
+            last = Some(Place { start, len });
+            next += 1;
+            if next >= 1 << width {
+                if width == MAX_WIDTH {
+                    // The table is full: no more codes until it is cleared.
+                    next = CODES - 1;
+                    last = None;
+                } else {
+                    width += 1;
+                }
+            }
+        }
+    }
+}
+
+fn too_large(size: usize, limit: usize) -> WireError {
+    WireError::TooLarge { what: "decompressed message", size, limit }
+}
+
+/// Encodes; its table is kept from one call to the next.
+pub(super) struct Compressor {
+    encoder: Encoder,
+}
+
+impl Default for Compressor {
+    fn default() -> Self {
+        Self { encoder: Encoder::new(BitOrder::Lsb, 8) }
+    }
+}
+
+impl Compressor {
+    /// Appends `bytes` in their short form to `out`.
+    pub(super) fn encode(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
+        self.encoder.reset();
+        // Cannot fail: every byte is a literal of the alphabet, and a vector always takes more.
+        _ = self.encoder.into_vec(out).encode_all(bytes).status;
+    }
+}
