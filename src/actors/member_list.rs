@@ -14,6 +14,7 @@
 mod actor;
 mod doors;
 mod handle;
+mod measure;
 mod snapshot_file;
 mod streams;
 mod words;
@@ -129,19 +130,11 @@ pub fn start(
     let plan = Arc::new(plan);
     let first = Mutex::new(Some((doors, pool)));
     let shared = handle.clone();
-    let supervised = supervise(
-        plan.area.actor(),
-        arbiter,
-        RestartPolicy::default(),
-        fail_stop,
-        move |alive| {
+    let supervised =
+        supervise(plan.area.actor(), arbiter, RestartPolicy::default(), fail_stop, move |alive| {
             let first = first.lock().unwrap_or_else(PoisonError::into_inner).take();
             MemberListActor::new(Arc::clone(&plan), shared.clone(), first, alive).start()
-        },
-    );
+        });
     handle.bind(supervised);
     Ok(handle)
 }
-
-#[cfg(test)]
-mod tests;

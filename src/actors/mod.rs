@@ -10,6 +10,7 @@ pub mod kv_store;
 pub mod leader;
 pub mod local_state;
 pub mod mailbox;
+pub mod member_list;
 pub mod raft_handle;
 pub mod raft_node;
 pub mod session_manager;

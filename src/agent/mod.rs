@@ -26,58 +26,42 @@ mod signals;
 use std::fs;
 use std::io::Write as _;
 use std::mem::ManuallyDrop;
-use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
-use std::time::Duration;
 
-use actix::Actor;
 use tokio::sync::{mpsc, watch};
-use tracing::{error, info, warn};
+use tracing::{error, info};
 
-use crate::actors::health_check::{CheckUpdate, HealthChecks};
-use crate::actors::kv_store::KvStore;
 use crate::actors::leader::Leader;
 use crate::actors::local_state::LocalState;
-use crate::actors::local_state::alias::AliasView;
-use crate::actors::local_state::disk::{Disk, DiskError};
-use crate::actors::local_state::rounds::{LocalStateActor, LocalStateLinks};
+use crate::actors::local_state::disk::DiskError;
 use crate::actors::mailbox::Sender;
-use crate::actors::raft_node::{NoPeers, RaftNode, RaftOptions};
 use crate::actors::session_manager::{LeadershipChanged, SessionManager};
-use crate::actors::supervision::{ExitProcess, FailStop, RestartPolicy, supervise};
 use crate::actors::watches::Watches;
-use crate::endpoints::agent::{Agent, AgentFacts, LocalAgent, LocalRegistry, LoneMember, with_segment};
+use crate::endpoints::agent::{Agent, LocalAgent, LocalRegistry, LoneMember};
 use crate::endpoints::event::{EventBus, Events, LoneBus};
 use crate::endpoints::log::Log;
 use crate::endpoints::operator::Operator;
-use crate::endpoints::{
-    EndpointError, EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers,
-};
+use crate::endpoints::{EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers};
 use crate::metrics::Metrics;
-use crate::raft::{DriverConfig, LogDisk, Membership, MemoryLog, ServerRecord};
-use crate::state::store::{MemoryStore, WriteStore};
-use crate::state::store_disk::DiskStore;
-use crate::state::{StateError, StateMachine};
+use crate::state::StateError;
 use crate::telemetry::Telemetry;
 use crate::web::dns_query::DnsHandle;
 use crate::web::event::EventHandles;
 use crate::web::{self, WebHandles};
 use data_dir::DataDir;
 use dns::RunningDns;
-use links::{Alone, LateBound, NoRestore, Request, SessionClocks, Switches};
+use links::{LateBound, NoRestore, SessionClocks, Switches};
 use options::{AgentOptions, Configuration, LiveSettings};
+use parts::{
+    banner, define_local, facts, start_checks, start_local_state, start_server, start_soft_actors, write_pid,
+};
 use proposer::LogProposer;
-use signals::{Caught, Signals};
+use running::Running;
+use signals::Signals;
 
 /// The Consul version whose behaviour this is; announced to clients and peers.
 pub const COMPATIBLE_VERSION: &str = "1.8.7";
-/// Length of a raft tick of a durable agent, per unit of `raft_multiplier`. An election takes 10 to
-/// 20 of them.
-const TICK: Duration = Duration::from_millis(20);
-/// Longest time going down may take.
-const STOP_LIMIT: Duration = Duration::from_secs(15);
-
 /// Why an agent could not be started.
 #[derive(Debug, thiserror::Error)]
 pub enum StartError {

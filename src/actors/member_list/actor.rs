@@ -143,7 +143,13 @@ impl Open {
         for (to, bytes) in out.packets.iter() {
             if let Err(error) = self.doors.send(to, bytes) {
                 Traffic::count(&self.handle.traffic().datagrams_unsent);
-                log!(debug, self.plan.area, memberlist, "memberlist: Failed to send to {to}: {}", streams::go_text(&error));
+                log!(
+                    debug,
+                    self.plan.area,
+                    memberlist,
+                    "memberlist: Failed to send to {to}: {}",
+                    streams::go_text(&error)
+                );
             }
         }
         for exchange in out.exchanges.drain(..) {
@@ -210,7 +216,8 @@ impl Open {
                 actix_rt::spawn(work);
             }
             None => {
-                let full = ExchangeError::Io(format!("{} exchanges are under way already", streams::OUTGOING));
+                let full =
+                    ExchangeError::Io(format!("{} exchanges are under way already", streams::OUTGOING));
                 // Through the channel: this is called from within a step.
                 let _ = self.news.send(News::Answer { exchange: exchange.id, result: Err(full) });
             }
@@ -266,7 +273,10 @@ impl Open {
                 Poll::Ready(Ok(accepted)) => accepted,
                 Poll::Ready(Err(error)) => {
                     self.errors += 1;
-                    self.warn(&format!("memberlist: Error accepting TCP connection: {}", streams::go_text(&error)));
+                    self.warn(&format!(
+                        "memberlist: Error accepting TCP connection: {}",
+                        streams::go_text(&error)
+                    ));
                     // Out of descriptors, most likely: the next round comes with the next timer.
                     return false;
                 }

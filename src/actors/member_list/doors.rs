@@ -13,7 +13,10 @@ const RECEIVE_BUFFER: usize = 2 << 20;
 
 /// An address that cannot be listened on.
 #[derive(Debug, thiserror::Error)]
-#[error("cannot listen for gossip: listen {network} {address}: bind: {}; stop what uses the address, or change bind_addr, serf_{{lan,wan}} or ports.serf_{{lan,wan}}", go_text(source))]
+#[error(
+    "cannot listen for gossip: listen {network} {address}: bind: {}; stop what uses the address, or change bind_addr, serf_{{lan,wan}} or ports.serf_{{lan,wan}}",
+    go_text(source)
+)]
 pub struct BindError {
     network: &'static str,
     address: SocketAddr,

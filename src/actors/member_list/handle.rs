@@ -46,14 +46,6 @@ pub struct Figures {
     pub event_time: u64,
     /// Clock of queries.
     pub query_time: u64,
-    /// Waiting broadcasts: intents.
-    pub intent_queue: usize,
-    /// Waiting broadcasts: user events.
-    pub event_queue: usize,
-    /// Waiting broadcasts: queries.
-    pub query_queue: usize,
-    /// How often the own coordinate had to start again.
-    pub coordinate_resets: u64,
 }
 
 /// What the host has seen that the core has not, since the start.
@@ -208,9 +200,10 @@ impl PoolHandle {
     /// # Errors
     /// [`PoolError`].
     pub async fn leave(&self) -> Result<(), PoolError> {
-        let alone = !self.members().iter().any(|member| {
-            member.status == crate::gossip::Status::Alive && member.name != self.shared.name
-        });
+        let alone = !self
+            .members()
+            .iter()
+            .any(|member| member.status == crate::gossip::Status::Alive && member.name != self.shared.name);
         let leaving = self.command(Command::Leave);
         if alone {
             // Nobody is there to hear it: remember that we left, and do not wait.
@@ -279,16 +272,11 @@ impl PoolHandle {
 
 fn figures(pool: &Pool) -> Figures {
     let clocks = pool.clocks();
-    let queues = pool.queues();
     Figures {
         coordinate: pool.coordinate().clone(),
         health_score: pool.health_score(),
         member_time: clocks.member,
         event_time: clocks.event,
         query_time: clocks.query,
-        intent_queue: queues.intents,
-        event_queue: queues.events,
-        query_queue: queues.queries,
-        coordinate_resets: pool.stats().coordinate_resets,
     }
 }

@@ -106,7 +106,8 @@ impl SnapshotFile {
     fn write(&self, disk: &mut Option<File>, lines: &[u8], whole: bool) -> io::Result<()> {
         if whole {
             let temporary = self.path.with_extension("snapshot.compact");
-            let mut file = OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
+            let mut file =
+                OpenOptions::new().write(true).create(true).truncate(true).mode(0o644).open(&temporary)?;
             file.write_all(lines)?;
             fs::rename(&temporary, &self.path)?;
             *disk = None;

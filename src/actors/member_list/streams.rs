@@ -118,7 +118,10 @@ enum Failed {
     Wire(WireError, Option<Vec<u8>>),
 }
 
-async fn read(stream: &mut (impl AsyncRead + Unpin), mut reader: StreamReader) -> Result<StreamMessage, Failed> {
+async fn read(
+    stream: &mut (impl AsyncRead + Unpin),
+    mut reader: StreamReader,
+) -> Result<StreamMessage, Failed> {
     let mut buffer = vec![0; CHUNK];
     loop {
         let length = stream.read(&mut buffer).await.map_err(Failed::Io)?;
