@@ -1,8 +1,10 @@
 //! What only the leader does: bring the members into the catalog and collect tombstones.
 //!
-//! A server that starts to lead registers every living member's node with its `serfHealth` check,
-//! and servers with the `consul` service; it looks again at an interval, because anybody may have
-//! changed the catalog. Tombstones are forgotten once they are older than any blocking query.
+//! A server that leads registers every living member's node with its `serfHealth` check, and servers
+//! with the `consul` service; a failed member's check turns critical, and one that left or was
+//! forgotten is removed with everything on it. It looks when members change, and at an interval,
+//! because anybody may have changed the catalog. Tombstones are forgotten once they are older than
+//! any blocking query.
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
@@ -16,12 +18,14 @@ use super::session_manager::LeadershipChanged;
 use super::supervision::AliveToken;
 use crate::endpoints::{EndpointError, Proposer};
 use crate::metrics::{Metrics, Timer};
-use crate::state::command::Register;
+use crate::state::command::{Deregister, Register};
 use crate::state::record::{Check, Node, Service, StringMap};
 use crate::state::{Command, StateReader};
 
 /// How often the members are compared with the catalog.
 const RECONCILE: Duration = Duration::from_secs(60);
+/// Changes of members within this are dealt with together while a comparison is under way.
+const TOGETHER: Duration = Duration::from_millis(20);
 /// How soon a failed attempt is repeated.
 const RETRY: Duration = Duration::from_millis(200);
 /// Tombstones are kept longer than any blocking query can wait.
@@ -29,7 +33,20 @@ const TOMBSTONE_TTL: Duration = Duration::from_secs(15 * 60);
 /// How exactly tombstone ages are known.
 const TOMBSTONE_GRANULARITY: Duration = Duration::from_secs(30);
 
-/// A living member of the LAN pool, as the catalog needs it.
+/// How a member stands.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Standing {
+    /// It answers.
+    Alive,
+    /// It says goodbye; what comes of it is not decided yet.
+    Leaving,
+    /// It does not answer.
+    Failed,
+    /// It said goodbye.
+    Left,
+}
+
+/// A member of the LAN pool, as the catalog needs it.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Member {
     /// Node UUID.
@@ -40,12 +57,28 @@ pub struct Member {
     pub address: String,
     /// For servers, the port of their RPC and the metadata of the `consul` service.
     pub server: Option<(u16, StringMap)>,
+    /// How it stands.
+    pub standing: Standing,
 }
 
-/// Who is alive now; gossip answers it, or, until there is gossip, the agent itself.
-pub trait LivingMembers: Send + Sync {
-    /// The living members, this agent included.
-    fn living(&self) -> Vec<Member>;
+/// Who is in the LAN pool, as far as the catalog is concerned.
+pub trait KnownMembers: Send + Sync {
+    /// All members that are Consul's, this agent included.
+    fn known(&self) -> Vec<Member>;
+
+    /// Whether a member of this name is in the pool, Consul's or not.
+    fn knows(&self, name: &str) -> bool;
+
+    /// Name of this agent's node.
+    fn own_name(&self) -> &str;
+}
+
+/// Members of the LAN pool changed.
+#[derive(Debug, Clone, Copy, actix::Message)]
+#[rtype(result = "()")]
+pub struct MembersChanged {
+    /// One was forgotten.
+    pub reaped: bool,
 }
 
 /// The leader's duties.
@@ -53,10 +86,17 @@ pub struct Leader {
     datacenter: String,
     state: StateReader,
     proposer: Arc<dyn Proposer>,
-    members: Arc<dyn LivingMembers>,
+    members: Arc<dyn KnownMembers>,
     metrics: Arc<Metrics>,
     leads: bool,
     next: Option<SpawnHandle>,
+    /// Proposals of a comparison are under way.
+    comparing: bool,
+    /// Members changed since it began.
+    again: bool,
+    /// The next comparison also removes nodes that are no members any more. Not done by one that leadership
+    /// or news of other members cause: after a restart the members have to be found first.
+    sweep: bool,
     /// (when, state index then), oldest first.
     ages: VecDeque<(Instant, u64)>,
     _alive: AliveToken,
@@ -68,27 +108,36 @@ impl Leader {
         datacenter: String,
         state: StateReader,
         proposer: Arc<dyn Proposer>,
-        members: Arc<dyn LivingMembers>,
+        members: Arc<dyn KnownMembers>,
         metrics: Arc<Metrics>,
         leads: bool,
         alive: AliveToken,
     ) -> Self {
         let ages = VecDeque::new();
-        Self { datacenter, state, proposer, members, metrics, leads, next: None, ages, _alive: alive }
+        Self {
+            datacenter,
+            state,
+            proposer,
+            members,
+            metrics,
+            leads,
+            next: None,
+            comparing: false,
+            again: false,
+            sweep: false,
+            ages,
+            _alive: alive,
+        }
     }
 
     /// Compares the members with the catalog and proposes what differs.
     fn reconcile(&mut self, context: &mut Context<Self>) {
         let begun = Instant::now();
-        let commands: Vec<Command> = {
+        let commands = {
             let view = self.state.view_full();
-            self.members
-                .living()
-                .iter()
-                .filter_map(|member| registration(member, &self.datacenter, &view))
-                .map(|register| Command::Register(Box::new(register)))
-                .collect()
+            differences(&*self.members, &self.datacenter, &view, self.sweep)
         };
+        (self.comparing, self.again, self.sweep) = (true, false, false);
         let proposer = Arc::clone(&self.proposer);
         let work = async move {
             for command in commands {
@@ -97,18 +146,42 @@ impl Leader {
             Ok::<(), EndpointError>(())
         };
         context.spawn(work.into_actor(self).map(move |outcome, leader, context| {
+            leader.comparing = false;
             leader.metrics.time(Timer::LeaderReconcile, begun.elapsed());
             let wait = match outcome {
-                Ok(()) => RECONCILE,
+                Ok(()) if leader.again => TOGETHER,
+                Ok(()) => {
+                    leader.schedule_sweep(context);
+                    return;
+                }
                 Err(error) => {
                     warn!(target: "agent.leader", error = %error, "cannot bring the members into the catalog");
                     RETRY
                 }
             };
-            if leader.leads {
-                leader.next = Some(context.run_later(wait, Self::reconcile));
-            }
+            leader.schedule(wait, context);
         }));
+    }
+
+    fn schedule_sweep(&mut self, context: &mut Context<Self>) {
+        if let Some(next) = self.next.take() {
+            context.cancel_future(next);
+        }
+        if self.leads {
+            self.next = Some(context.run_later(RECONCILE, |leader, context| {
+                leader.sweep = true;
+                leader.reconcile(context);
+            }));
+        }
+    }
+
+    fn schedule(&mut self, wait: Duration, context: &mut Context<Self>) {
+        if let Some(next) = self.next.take() {
+            context.cancel_future(next);
+        }
+        if self.leads {
+            self.next = Some(context.run_later(wait, Self::reconcile));
+        }
     }
 
     /// Forgets tombstones that are old enough.
@@ -143,6 +216,74 @@ impl Leader {
     }
 }
 
+/// What has to be done so that the catalog shows the members as they are. `sweep`: remove nodes that were members
+/// and are none any more.
+fn differences(
+    members: &dyn KnownMembers,
+    datacenter: &str,
+    view: &crate::state::View,
+    sweep: bool,
+) -> Vec<Command> {
+    let mut commands = Vec::new();
+    let mut register =
+        |register: Option<Register>| commands.extend(register.map(|found| Command::Register(Box::new(found))));
+    let mut gone = Vec::new();
+    for member in members.known() {
+        match member.standing {
+            Standing::Alive => register(registration(&member, datacenter, view)),
+            Standing::Failed => register(failure(&member, view)),
+            Standing::Leaving => {}
+            Standing::Left => gone.extend(view.node(&member.name).map(|_| (member.name.clone(), "left"))),
+        }
+    }
+    for entry in view.nodes.values().filter(|_| sweep) {
+        let name: &str = &entry.node.node;
+        if entry.checks.contains_key(&*SERF_HEALTH.to_lowercase()) && !members.knows(name) {
+            gone.push((name.to_owned(), "reaped"));
+        }
+    }
+    for (node, reason) in gone {
+        if node.eq_ignore_ascii_case(members.own_name()) {
+            warn!(target: "agent.server", name = %node, "deregistering self should be done by follower");
+            continue;
+        }
+        info!(target: "agent.server", member = %node, reason, "deregistering member");
+        let node = node.as_str().into();
+        commands.push(Command::Deregister(Deregister { node, ..Deregister::default() }));
+    }
+    commands
+}
+
+/// What has to be registered for a failed member; none if the catalog does not know it, or knows that already.
+fn failure(member: &Member, view: &crate::state::View) -> Option<Register> {
+    let known = view.node(&member.name)?;
+    let check = known.checks.get(&*SERF_HEALTH.to_lowercase());
+    if check.is_some_and(|check| check.status == "critical") {
+        return None;
+    }
+    info!(target: "agent.server", member = %member.name, "member failed, marking health critical");
+    let node = Node {
+        id: known.node.id.clone(),
+        node: known.node.node.clone(),
+        address: known.node.address.clone(),
+        datacenter: known.node.datacenter.clone(),
+        ..Node::default()
+    };
+    let check = serf_health(&member.name, "critical", "Agent not live or unreachable");
+    Some(Register { node, skip_node_update: true, service: None, checks: vec![check] })
+}
+
+fn serf_health(node: &str, status: &str, output: &str) -> Check {
+    Check {
+        node: node.into(),
+        check_id: SERF_HEALTH.into(),
+        name: "Serf Health Status".into(),
+        status: status.into(),
+        output: output.into(),
+        ..Check::default()
+    }
+}
+
 /// What has to be registered for a member; none if the catalog knows it as it is.
 fn registration(member: &Member, datacenter: &str, view: &crate::state::View) -> Option<Register> {
     let known = view.node(&member.name);
@@ -163,14 +304,7 @@ fn registration(member: &Member, datacenter: &str, view: &crate::state::View) ->
         meta: Some(meta.clone()),
         ..Service::default()
     });
-    let check = Check {
-        node: member.name.as_str().into(),
-        check_id: SERF_HEALTH.into(),
-        name: "Serf Health Status".into(),
-        status: "passing".into(),
-        output: "Agent alive and reachable".into(),
-        ..Check::default()
-    };
+    let check = serf_health(&member.name, "passing", "Agent alive and reachable");
     if let Some(entry) = known {
         let same_node = entry.node.id == node.id && entry.node.address == node.address;
         let same_service = service.as_ref().is_none_or(|wanted| {
@@ -189,18 +323,20 @@ fn registration(member: &Member, datacenter: &str, view: &crate::state::View) ->
     Some(Register { node, skip_node_update: false, service, checks: vec![check] })
 }
 
-/// The metadata the `consul` service carries for a server of this version.
-pub fn server_meta(version: &str) -> StringMap {
+/// The metadata the `consul` service carries for a server: its version, Raft protocol, whether it votes, and the
+/// lowest, highest and spoken version of its gossip protocol.
+pub fn server_meta(version: &str, raft_version: u64, non_voter: bool, protocol: [u8; 3]) -> StringMap {
+    let [low, high, current] = protocol;
     BTreeMap::from(
         [
-            ("non_voter", "false"),
-            ("raft_version", "3"),
-            ("serf_protocol_current", "2"),
-            ("serf_protocol_max", "5"),
-            ("serf_protocol_min", "1"),
-            ("version", version),
+            ("non_voter", non_voter.to_string()),
+            ("raft_version", raft_version.to_string()),
+            ("serf_protocol_current", current.to_string()),
+            ("serf_protocol_max", high.to_string()),
+            ("serf_protocol_min", low.to_string()),
+            ("version", version.to_owned()),
         ]
-        .map(|(key, value)| (key.to_owned(), value.to_owned())),
+        .map(|(key, value)| (key.to_owned(), value)),
     )
 }
 
@@ -235,3 +371,19 @@ impl Handler<LeadershipChanged> for Leader {
         }
     }
 }
+
+impl Handler<MembersChanged> for Leader {
+    type Result = ();
+
+    fn handle(&mut self, changed: MembersChanged, context: &mut Context<Self>) {
+        self.sweep |= changed.reaped;
+        if self.comparing {
+            self.again = true;
+        } else if self.leads {
+            self.schedule(Duration::ZERO, context);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

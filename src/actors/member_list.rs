@@ -22,7 +22,7 @@ mod words;
 pub use actor::MemberListActor;
 pub use doors::{BindError, Doors};
 pub use handle::{Figures, MemberEvent, MemberList, PoolError, PoolHandle, Traffic};
-pub use snapshot_file::SnapshotFile;
+pub use snapshot_file::{SnapshotError, SnapshotFile};
 pub use streams::go_text;
 pub use words::Area;
 

@@ -3,6 +3,7 @@
 use serde_json::{Map, Value, json};
 
 use super::dns::{DnsLive, DnsOptions};
+use super::gossip::GossipOptions;
 use super::options::{AgentOptions, LiveSettings};
 use crate::actors::health_check::{CheckRunSettings, CheckTls};
 use crate::actors::local_state::LocalSettings;
@@ -47,6 +48,7 @@ impl AgentOptions {
             checks: checks(settings),
             web: web(settings)?,
             dns: DnsOptions::from_settings(settings),
+            gossip: GossipOptions::from_settings(settings)?,
             endpoints: EndpointSettings {
                 datacenter: settings.datacenter.clone(),
                 node_name: settings.node_name.clone(),

@@ -6,11 +6,10 @@ use actix::{Actor, Handler, Message};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
-use crate::actors::leader::{LivingMembers, Member, server_meta};
 use crate::actors::mailbox::Sender;
 use crate::actors::session_manager::{Renew, SessionManager};
 use crate::actors::supervision::Supervised;
-use crate::endpoints::agent::{AgentControl, AgentFacts};
+use crate::endpoints::agent::AgentControl;
 use crate::endpoints::{EndpointError, SessionTimers};
 use crate::state::archive::ArchiveReader;
 
@@ -72,26 +71,13 @@ impl SessionTimers for SessionClocks {
     }
 }
 
-/// Until there is gossip, the only living member is this agent.
-pub struct Alone(pub Arc<AgentFacts>);
-
-impl LivingMembers for Alone {
-    fn living(&self) -> Vec<Member> {
-        let facts = &self.0;
-        vec![Member {
-            id: facts.node_id.clone(),
-            name: facts.node_name.clone(),
-            address: facts.advertise_lan.clone(),
-            server: facts.server.then(|| (facts.ports.server, server_meta(&facts.version))),
-        }]
-    }
-}
-
 /// What the agent's main loop is asked to do.
 #[derive(Debug)]
 pub enum Request {
-    /// Leave the cluster and stop.
-    Leave,
+    /// Leave the cluster and stop; answered once everybody was told.
+    Leave(tokio::sync::oneshot::Sender<()>),
+    /// Nobody can be joined: stop.
+    GiveUp,
     /// Read the configuration again.
     Reload(tokio::sync::oneshot::Sender<Result<(), EndpointError>>),
 }
@@ -110,8 +96,12 @@ impl AgentControl for Switches {
     }
 
     fn leave(&self) -> BoxFuture<'_, Result<(), EndpointError>> {
-        let sent = self.0.send(Request::Leave).map_err(|_| stopping());
-        Box::pin(std::future::ready(sent))
+        let (reply, answer) = tokio::sync::oneshot::channel();
+        let sent = self.0.send(Request::Leave(reply));
+        Box::pin(async move {
+            sent.map_err(|_| stopping())?;
+            answer.await.map_err(|_| stopping())
+        })
     }
 }
 

@@ -1,7 +1,7 @@
 //! The agent: builds everything from the options, in order, and takes it down again.
 //!
 //! ```text
-//! data directory -> store -> state machine -> KvStoreActor -> RaftNodeActor
+//! data directory -> gossip pools -> store -> state machine -> KvStoreActor -> RaftNodeActor
 //!                -> SessionManager, Leader, LocalState, DnsResponder (supervised) -> HTTP
 //! ```
 //!
@@ -15,6 +15,7 @@ pub mod data_dir;
 pub mod dns;
 mod footprint;
 mod from_settings;
+pub mod gossip;
 mod links;
 mod measure;
 pub mod options;
@@ -38,8 +39,8 @@ use crate::actors::local_state::disk::DiskError;
 use crate::actors::mailbox::Sender;
 use crate::actors::session_manager::{LeadershipChanged, SessionManager};
 use crate::actors::watches::Watches;
-use crate::endpoints::agent::{Agent, LocalAgent, LocalRegistry, LoneMember};
-use crate::endpoints::event::{EventBus, Events, LoneBus};
+use crate::endpoints::agent::{Agent, LocalAgent, LocalRegistry};
+use crate::endpoints::event::Events;
 use crate::endpoints::log::Log;
 use crate::endpoints::operator::Operator;
 use crate::endpoints::{EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers};
@@ -48,9 +49,11 @@ use crate::state::StateError;
 use crate::telemetry::Telemetry;
 use crate::web::dns_query::DnsHandle;
 use crate::web::event::EventHandles;
+use crate::web::operator::keyring::KeyringHandle;
 use crate::web::{self, WebHandles};
 use data_dir::DataDir;
 use dns::RunningDns;
+use gossip::{LanMembers, RunningGossip};
 use links::{LateBound, NoRestore, SessionClocks, Switches};
 use options::{AgentOptions, Configuration, LiveSettings};
 use parts::{
@@ -94,6 +97,15 @@ pub enum StartError {
         /// The system's answer.
         source: std::io::Error,
     },
+    /// Gossip.
+    #[error("{0}")]
+    Gossip(#[from] crate::actors::member_list::PoolStartError),
+    /// Where gossip remembers its members.
+    #[error("{0}")]
+    GossipSnapshot(#[from] crate::actors::member_list::SnapshotError),
+    /// Where the gossip keys are kept.
+    #[error("{0}")]
+    Keyring(#[from] gossip::KeyringFileError),
     /// Where services and checks are kept.
     #[error("{0}")]
     Disk(#[from] DiskError),
@@ -113,11 +125,7 @@ pub fn run(options: AgentOptions, log: Telemetry, configuration: Box<dyn Configu
         // Thousands of definitions may be in it.
         drop(options);
         let outcome = match started {
-            Ok(running) => {
-                info!(target: "agent", "Consul agent running!");
-                actix_rt::spawn(footprint::trim_once_settled());
-                running.run(configuration).await
-            }
+            Ok(running) => running.run(configuration).await,
             Err(failure) => {
                 error!(target: "agent", error = %failure, "cannot start");
                 // Logs may go elsewhere; whoever started us must see the reason.
@@ -135,7 +143,7 @@ pub fn run(options: AgentOptions, log: Telemetry, configuration: Box<dyn Configu
 
 fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> {
     if !options.server {
-        let text = "client agents need gossip and server RPC, which this version of tribune does not have \
+        let text = "client agents need server RPC, which this version of tribune does not have \
                     yet; start it with -server or -dev";
         return Err(StartError::NotBuilt(text.into()));
     }
@@ -154,17 +162,18 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         write_pid(path)?;
     }
     let facts = Arc::new(facts(options, node_id.to_string()));
-    if options.banner {
-        banner(options, &facts);
-    }
-
     let metrics = measure::metrics(&options.telemetry);
     actix_rt::spawn(measure::keep_time(Arc::clone(&metrics)));
+    // Binds before anything durable is opened: the commonest mistake is a second agent on the same ports.
+    let gossip = RunningGossip::start(&options.gossip, &facts, data_dir.as_ref(), &metrics)?;
+    if options.banner {
+        banner(options, &facts, gossip.encrypted());
+    }
     let late_sessions = LateBound::<SessionManager>::default();
     let late_leader = LateBound::<Leader>::default();
     let (leadership, led) = watch::channel(Arc::new(Leadership::default()));
     let local = define_local(options, &facts, data_dir.as_ref())?;
-    let published = leadership_sender(leadership, &late_sessions, &late_leader, &local);
+    let published = leadership_sender(leadership, &late_sessions, &late_leader, &local, (gossip.pools(), &facts.node_name));
     let server = start_server(options, &facts, data_dir.as_ref(), &late_sessions, published, &metrics)?;
     let server = ManuallyDrop::new(server);
     let handle = server.raft.handle.clone();
@@ -173,7 +182,13 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     let proposer: Arc<dyn Proposer> =
         Arc::new(LogProposer::new(handle.clone(), led, options.rpc_hold_timeout, Arc::clone(&metrics)));
 
-    start_soft_actors(&facts, &state, &proposer, &leader, &metrics, &late_sessions, &late_leader);
+    let members = Arc::new(LanMembers {
+        lan: gossip.pools().lan.clone(),
+        leader: Arc::clone(&leader),
+        facts: Arc::clone(&facts),
+    });
+    start_soft_actors(&members, &state, &proposer, &leader, &metrics, &late_sessions, &late_leader);
+    gossip.tell_leader(late_leader);
     start_local_state(&local, &state, &proposer, &leader);
     start_checks(options, &local, &state)?;
     // Parts that follow the configuration subscribe to this.
@@ -185,22 +200,30 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         proposer,
         leader,
         sessions: Arc::new(SessionClocks(late_sessions)) as Arc<dyn SessionTimers>,
+        coordinates: Arc::default(),
         settings: Arc::new(EndpointSettings { node_id: facts.node_id.clone(), ..options.endpoints.clone() }),
     };
+    let coordinates = &options.gossip.coordinates;
+    actix_rt::spawn(gossip::write_coordinates(endpoints.clone(), coordinates.clone()));
+    if !coordinates.disabled {
+        let lan = gossip.pools().lan.clone();
+        actix_rt::spawn(gossip::send_coordinate(endpoints.clone(), lan, coordinates.clone()));
+    }
     let (requests, waiting) = mpsc::unbounded_channel();
     let agent = Agent {
         facts: Arc::clone(&facts),
-        members: Arc::new(LoneMember::new(&facts)),
+        members: gossip.pools(),
         local: Arc::clone(&local) as Arc<dyn LocalRegistry>,
-        control: Arc::new(Switches(requests)),
+        control: Arc::new(Switches(requests.clone())),
     };
     let events = Arc::new(Events::new(facts.node_name.clone(), Arc::clone(&local) as Arc<dyn LocalAgent>));
-    let bus: Arc<dyn EventBus> = Arc::new(LoneBus(Arc::clone(&events)));
+    gossip.tell_events(&events);
     let operator = Operator { raft: Arc::new(handle), restore: Arc::new(NoRestore) };
     let handles = WebHandles::new(endpoints)
         .with(Arc::new(agent))
-        .with(Arc::new(EventHandles { events, bus }))
+        .with(Arc::new(EventHandles { events, bus: gossip.pools() }))
         .with(Arc::new(operator))
+        .with(Arc::new(KeyringHandle(gossip.pools())))
         .with(Arc::new(DnsHandle(dns.over_https())))
         .with(Arc::clone(&metrics))
         .with(Arc::new(Log(Arc::new(measure::ProcessLog(log)))));
@@ -221,11 +244,13 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         server: ManuallyDrop::into_inner(server),
         web: started.stopper,
         dns,
+        gossip,
         watches,
         local,
         live,
         signals,
         requests: waiting,
+        requester: requests,
         leave_on_terminate: options.leave_on_terminate,
         skip_leave_on_interrupt: options.skip_leave_on_interrupt,
         _data_dir: data_dir,
@@ -238,13 +263,18 @@ fn leadership_sender(
     sessions: &LateBound<SessionManager>,
     leader: &LateBound<Leader>,
     local: &Arc<LocalState>,
+    (pools, name): (Arc<gossip::Pools>, &str),
 ) -> Sender<Arc<Leadership>> {
     let (sessions, leader, local) = (sessions.clone(), leader.clone(), Arc::clone(local));
+    let name = name.to_owned();
     Sender::new(move |news: Arc<Leadership>| {
         let changed = LeadershipChanged { leads: news.is_leader };
         let before = leadership.send_replace(Arc::clone(&news));
         if news.leader_address.is_some() && news.leader_address != before.leader_address {
             local.sync_all();
+        }
+        if news.is_leader && !before.is_leader {
+            RunningGossip::announce_leader(&pools, &name);
         }
         sessions.send(changed);
         leader.send(changed);

@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use std::time::Duration;
 
 use super::dns::{DnsLive, DnsOptions};
+use super::gossip::GossipOptions;
 use crate::actors::health_check::CheckRunSettings;
 use crate::actors::local_state::LocalSettings;
 use crate::definition::{CheckDefinition, ServiceDefinition, WatchDefinition};
@@ -48,6 +49,8 @@ pub struct AgentOptions {
     pub web: WebSettings,
     /// DNS.
     pub dns: DnsOptions,
+    /// Gossip.
+    pub gossip: GossipOptions,
     /// What the endpoints need; the node's id is filled in once it is known.
     pub endpoints: EndpointSettings,
     /// How long a request waits for a leader.

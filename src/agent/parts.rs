@@ -10,7 +10,8 @@ use std::time::Duration;
 use actix::Actor as _;
 
 use super::data_dir::DataDir;
-use super::links::{Alone, LateBound};
+use super::gossip::LanMembers;
+use super::links::LateBound;
 use super::options::{AgentOptions, LiveSettings};
 use super::{COMPATIBLE_VERSION, StartError};
 use crate::actors::health_check::{CheckUpdate, HealthChecks};
@@ -108,7 +109,7 @@ pub fn start_server(
 
 /// Starts the actors that hold nothing durable; each is made anew when it dies.
 pub fn start_soft_actors(
-    facts: &Arc<AgentFacts>,
+    members: &Arc<LanMembers>,
     state: &StateReader,
     proposer: &Arc<dyn Proposer>,
     leader: &Arc<dyn LeaderRead>,
@@ -132,11 +133,11 @@ pub fn start_soft_actors(
         },
     ));
     let (reader, way_in, led) = (state.clone(), Arc::clone(proposer), Arc::clone(leader));
-    let (facts, measured) = (Arc::clone(facts), Arc::clone(metrics));
+    let (members, measured) = (Arc::clone(members), Arc::clone(metrics));
     late_leader.bind(supervise("leader", &here, RestartPolicy::default(), fail_stop, move |alive| {
         let leads = led.leadership().is_leader;
-        let members = Arc::new(Alone(Arc::clone(&facts)));
-        let (datacenter, measured) = (facts.datacenter.clone(), Arc::clone(&measured));
+        let (datacenter, measured) = (members.facts.datacenter.clone(), Arc::clone(&measured));
+        let members = Arc::<LanMembers>::clone(&members);
         Leader::new(datacenter, reader.clone(), Arc::clone(&way_in), members, measured, leads, alive).start()
     }));
 }
@@ -231,7 +232,7 @@ pub fn write_pid(path: &Path) -> Result<(), StartError> {
 }
 
 /// What an operator sees first; tools read it, so its shape is Consul's.
-pub fn banner(options: &AgentOptions, facts: &AgentFacts) {
+pub fn banner(options: &AgentOptions, facts: &AgentFacts, encrypted: bool) {
     let port = |port: u16| if port == 0 { "-1".to_owned() } else { port.to_string() };
     let ports = &facts.ports;
     let text = format!(
@@ -243,7 +244,7 @@ pub fn banner(options: &AgentOptions, facts: &AgentFacts) {
          \x20           Server: {} (Bootstrap: {})\n\
          \x20      Client Addr: [{}] (HTTP: {}, HTTPS: {}, gRPC: {}, DNS: {})\n\
          \x20     Cluster Addr: {} (LAN: {}, WAN: {})\n\
-         \x20          Encrypt: Gossip: false, TLS-Outgoing: false, TLS-Incoming: false, \
+         \x20          Encrypt: Gossip: {encrypted}, TLS-Outgoing: false, TLS-Incoming: false, \
          Auto-Encrypt-TLS: false\n\n\
          ==> Log data will now stream in as it occurs:\n\n",
         facts.version,

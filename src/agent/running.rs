@@ -1,14 +1,17 @@
 //! A running agent: follows reloads, waits for the reason to stop, and takes everything down in order.
 
+use std::io::Write as _;
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
 
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
 use super::data_dir::DataDir;
 use super::dns::RunningDns;
+use super::footprint;
+use super::gossip::RunningGossip;
 use super::links::Request;
 use super::options::{Configuration, LiveSettings};
 use super::parts::Server;
@@ -27,11 +30,13 @@ pub struct Running {
     pub(super) server: Server,
     pub(super) web: web::WebStopper,
     pub(super) dns: RunningDns,
+    pub(super) gossip: RunningGossip,
     pub(super) watches: Watches,
     pub(super) local: Arc<LocalState>,
     pub(super) live: watch::Sender<Arc<LiveSettings>>,
     pub(super) signals: Signals,
     pub(super) requests: mpsc::UnboundedReceiver<Request>,
+    pub(super) requester: mpsc::UnboundedSender<Request>,
     pub(super) leave_on_terminate: bool,
     pub(super) skip_leave_on_interrupt: bool,
     pub(super) _data_dir: Option<DataDir>,
@@ -39,10 +44,12 @@ pub struct Running {
 
 /// Why the agent stops.
 enum Reason {
-    /// Asked to leave: exit code 0.
-    Leave,
+    /// Asked to leave: exit code 0. Whoever asked over HTTP is told when it is done.
+    Leave(Option<oneshot::Sender<()>>),
     /// Stopped without leaving: exit code 1, as Consul's.
     Stop,
+    /// Nobody can be joined: exit code 1.
+    GiveUp,
 }
 
 impl Running {
@@ -75,48 +82,40 @@ impl Running {
 
     /// Runs until there is a reason to stop, and stops.
     pub async fn run(mut self, mut configuration: Box<dyn Configuration>) -> ExitCode {
-        let reason = loop {
-            tokio::select! {
-                caught = self.signals.next() => match caught {
-                    // The log says how it went; nobody waits for an answer.
-                    Caught::Hangup => drop(self.reload(&mut *configuration).await),
-                    Caught::Interrupt => {
-                        info!(target: "agent", signal = "interrupt", "Caught");
-                        break if self.skip_leave_on_interrupt { Reason::Stop } else { Reason::Leave };
-                    }
-                    Caught::Terminate => {
-                        info!(target: "agent", signal = "terminated", "Caught");
-                        break if self.leave_on_terminate { Reason::Leave } else { Reason::Stop };
-                    }
-                },
-                request = self.requests.recv() => match request {
-                    Some(Request::Reload(reply)) => {
+        let reason = match self.begin().await {
+            Some(reason) => reason,
+            None => self.wait(&mut *configuration).await,
+        };
+        let Self { mut signals, watches, gossip, web, dns, local, server, .. } = self;
+        watches.stop();
+        let stopping = async move {
+            let code = match reason {
+                Reason::Leave(told) => {
+                    info!(target: "agent", "Gracefully shutting down agent...");
+                    gossip.leave().await;
+                    info!(target: "agent", "Graceful exit completed");
+                    if let Some(told) = told {
                         // Whoever asked may have gone.
-                        let outcome = self.reload(&mut *configuration).await;
-                        let _ = reply.send(outcome.map_err(EndpointError::Internal));
+                        let _ = told.send(());
                     }
-                    Some(Request::Leave) | None => break Reason::Leave,
-                },
-            }
+                    0
+                }
+                Reason::Stop => {
+                    info!(target: "agent", "Graceful shutdown disabled. Exiting");
+                    1
+                }
+                Reason::GiveUp => 1,
+            };
+            stop(web, dns, local, gossip, server).await.then_some(code)
         };
-        let code: u8 = match reason {
-            Reason::Leave => 0,
-            Reason::Stop => {
-                info!(target: "agent", "Graceful shutdown disabled. Exiting");
-                1
-            }
-        };
-        let mut signals = self.signals;
         let again = async { while signals.next().await == Caught::Hangup {} };
-        self.watches.stop();
-        let stopping = stop(self.web, self.dns, self.local, self.server);
         tokio::select! {
             stopped = tokio::time::timeout(STOP_LIMIT, stopping) => match stopped {
-                Ok(true) => {
+                Ok(Some(code)) => {
                     info!(target: "agent", code, "Exit code");
                     ExitCode::from(code)
                 }
-                Ok(false) => ExitCode::FAILURE,
+                Ok(None) => ExitCode::FAILURE,
                 Err(_) => {
                     error!(target: "agent", "shutting down took too long");
                     ExitCode::FAILURE
@@ -128,14 +127,83 @@ impl Running {
             }
         }
     }
+
+    /// Joins the others, as far as the start depends on it; a reason to stop if nobody can be joined.
+    async fn begin(&mut self) -> Option<Reason> {
+        let joined = tokio::select! {
+            joined = self.gossip.join_at_start() => joined,
+            caught = stop_signal(&mut self.signals) => {
+                return Some(reason(caught, self.leave_on_terminate, self.skip_leave_on_interrupt));
+            }
+        };
+        if let Err(failure) = joined {
+            error!(target: "agent", "{failure}");
+            // Logs may go elsewhere; whoever started us must see the reason.
+            let _ = writeln!(std::io::stderr(), "==> {}", failure.trim_end());
+            return Some(Reason::GiveUp);
+        }
+        info!(target: "agent", "Consul agent running!");
+        actix_rt::spawn(footprint::trim_once_settled());
+        self.gossip.keep_joining(&self.requester);
+        None
+    }
+
+    /// Does what is asked for, until there is a reason to stop.
+    async fn wait(&mut self, configuration: &mut dyn Configuration) -> Reason {
+        loop {
+            tokio::select! {
+                caught = self.signals.next() => match caught {
+                    // The log says how it went; nobody waits for an answer.
+                    Caught::Hangup => drop(self.reload(configuration).await),
+                    caught => return reason(caught, self.leave_on_terminate, self.skip_leave_on_interrupt),
+                },
+                request = self.requests.recv() => match request {
+                    Some(Request::Reload(reply)) => {
+                        // Whoever asked may have gone.
+                        let outcome = self.reload(configuration).await;
+                        let _ = reply.send(outcome.map_err(EndpointError::Internal));
+                    }
+                    Some(Request::Leave(told)) => return Reason::Leave(Some(told)),
+                    Some(Request::GiveUp) => return Reason::GiveUp,
+                    None => return Reason::Leave(None),
+                },
+            }
+        }
+    }
+}
+
+/// The next signal that stops an agent. A reload before it runs is refused.
+async fn stop_signal(signals: &mut Signals) -> Caught {
+    loop {
+        match signals.next().await {
+            Caught::Hangup => warn!(target: "agent", "cannot reload before the agent has started"),
+            caught => return caught,
+        }
+    }
+}
+
+fn reason(caught: Caught, leave_on_terminate: bool, skip_leave_on_interrupt: bool) -> Reason {
+    let (signal, leaves) = match caught {
+        Caught::Terminate => ("terminated", leave_on_terminate),
+        Caught::Interrupt | Caught::Hangup => ("interrupt", !skip_leave_on_interrupt),
+    };
+    info!(target: "agent", signal, "Caught");
+    if leaves { Reason::Leave(None) } else { Reason::Stop }
 }
 
 /// Takes everything down; true if it ended well.
-async fn stop(web: web::WebStopper, dns: RunningDns, local: Arc<LocalState>, server: Server) -> bool {
+async fn stop(
+    web: web::WebStopper,
+    dns: RunningDns,
+    local: Arc<LocalState>,
+    gossip: RunningGossip,
+    server: Server,
+) -> bool {
     web.stop().await;
     dns.stop().await;
     local.stop_checks();
     local.keep_now();
+    gossip.stop().await;
     let mut well = true;
     if let Err(failure) = server.raft.stop().await {
         error!(target: "agent.server.raft", error = %failure, "raft did not end well");

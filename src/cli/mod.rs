@@ -25,6 +25,7 @@ mod invocation;
 mod io;
 mod join;
 mod keygen;
+mod keyring;
 mod kv;
 mod leave;
 mod lock;

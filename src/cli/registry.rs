@@ -3,7 +3,7 @@
 use std::ffi::OsString;
 
 use super::{
-    Command, catalog, event, exec, force_leave, info, join, keygen, kv, leave, lock, maint, members, monitor,
+    Command, catalog, event, exec, force_leave, info, join, keygen, keyring, kv, leave, lock, maint, members, monitor,
     operator, reload, rtt, services, snapshot, validate, version, watch,
 };
 
@@ -18,6 +18,7 @@ static COMMANDS: &[&Command] = &[
     &info::COMMAND,
     &join::COMMAND,
     &keygen::COMMAND,
+    &keyring::COMMAND,
     &kv::delete::COMMAND,
     &kv::export::COMMAND,
     &kv::get::COMMAND,
@@ -100,7 +101,6 @@ static OTHERS: &[(&str, &str)] = &[
     ("connect", "Manages the service mesh"),
     ("debug", "Records an archive for support"),
     ("intention", "Manages who may talk to whom in the mesh"),
-    ("keyring", "Manages gossip encryption keys"),
     ("login", "Gets a token from an auth method"),
     ("logout", "Gives a token from login back"),
     ("tls", "Makes certificates"),

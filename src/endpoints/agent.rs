@@ -4,6 +4,7 @@
 //! the switches (reload, leave) are behind traits that their owners implement.
 
 pub mod content_hash;
+pub mod members;
 pub mod registration;
 mod registry;
 pub mod service_health;
@@ -21,6 +22,7 @@ use super::operator::RaftStatus;
 use super::{EndpointError, Endpoints};
 use crate::definition::Status;
 use crate::state::record::{Check, Coordinate, Node, Service, StringMap};
+pub use members::{Member, MemberStatus, Members, PoolFigures};
 use registration::{CheckRegistration, Registration, Rules, Source};
 
 /// Ports of an agent; 0 for "not served".
@@ -116,147 +118,6 @@ impl AgentFacts {
     }
 }
 
-/// What is known of a member's life, by Serf's numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub enum MemberStatus {
-    /// Nothing.
-    #[default]
-    None = 0,
-    /// It answers.
-    Alive = 1,
-    /// It says goodbye.
-    Leaving = 2,
-    /// It said goodbye.
-    Left = 3,
-    /// It does not answer.
-    Failed = 4,
-}
-
-impl MemberStatus {
-    /// Serf's word.
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::None => "none",
-            Self::Alive => "alive",
-            Self::Leaving => "leaving",
-            Self::Left => "left",
-            Self::Failed => "failed",
-        }
-    }
-}
-
-/// A member of a gossip pool.
-#[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Member {
-    /// Node name; in the WAN pool with the datacenter behind it.
-    pub name: String,
-    /// IP address.
-    pub address: String,
-    /// Gossip port.
-    pub port: u16,
-    /// Tags.
-    pub tags: StringMap,
-    /// Whether it lives.
-    pub status: MemberStatus,
-    /// Gossip protocol versions: lowest and highest understood, spoken.
-    pub protocol: [u8; 3],
-    /// Serf protocol versions: lowest and highest understood, spoken.
-    pub delegate: [u8; 3],
-}
-
-/// The members this agent knows, and what can be done to them.
-pub trait Members: Send + Sync {
-    /// Members of the datacenter, this agent included.
-    fn lan(&self) -> Vec<Member>;
-
-    /// Servers of all datacenters; empty on client agents.
-    fn wan(&self) -> Vec<Member>;
-
-    /// Joins the pool an agent at `address` is in.
-    ///
-    /// # Errors
-    /// Whatever kept the agent from joining.
-    fn join(&self, address: &str, wan: bool) -> BoxFuture<'_, Result<(), EndpointError>>;
-
-    /// Makes a failed member leave; `prune` forgets it at once.
-    ///
-    /// # Errors
-    /// [`EndpointError::Refused`] for unknown members.
-    fn force_leave(&self, node: &str, prune: bool) -> BoxFuture<'_, Result<(), EndpointError>>;
-}
-
-/// The members of an agent that is alone.
-pub struct LoneMember {
-    lan: Member,
-    wan: Option<Member>,
-}
-
-impl LoneMember {
-    /// The agent itself is its only member; of the pool between datacenters only if it is a server.
-    pub fn new(facts: &AgentFacts) -> Self {
-        let mut tags = StringMap::new();
-        let mut tag = |key: &str, value: String| tags.insert(key.to_owned(), value);
-        tag("acls", "0".to_owned());
-        tag("build", format!("{}:{}", facts.version, facts.revision));
-        tag("dc", facts.datacenter.clone());
-        tag("id", facts.node_id.clone());
-        tag("segment", String::new());
-        tag("vsn", "2".to_owned());
-        tag("vsn_max", "3".to_owned());
-        tag("vsn_min", "2".to_owned());
-        if facts.server {
-            tag("role", "consul".to_owned());
-            tag("port", facts.ports.server.to_string());
-            tag("raft_vsn", super::operator::RAFT_PROTOCOL.to_owned());
-        } else {
-            tag("role", "node".to_owned());
-        }
-        let mut lan = Member {
-            name: facts.node_name.clone(),
-            address: facts.advertise_lan.clone(),
-            port: facts.ports.serf_lan,
-            tags,
-            status: MemberStatus::Alive,
-            protocol: [1, 5, 2],
-            delegate: [2, 5, 4],
-        };
-        let wan = facts.server.then(|| Member {
-            name: format!("{}.{}", facts.node_name, facts.datacenter),
-            address: facts.advertise_wan.clone(),
-            port: facts.ports.serf_wan,
-            ..lan.clone()
-        });
-        if facts.server {
-            lan.tags.insert("wan_join_port".to_owned(), facts.ports.serf_wan.to_string());
-        }
-        Self { lan, wan }
-    }
-}
-
-impl Members for LoneMember {
-    fn lan(&self) -> Vec<Member> {
-        vec![self.lan.clone()]
-    }
-
-    fn wan(&self) -> Vec<Member> {
-        self.wan.iter().cloned().collect()
-    }
-
-    fn join(&self, address: &str, _: bool) -> BoxFuture<'_, Result<(), EndpointError>> {
-        let text = format!("cannot join {address}: this build has no gossip yet");
-        Box::pin(async move { Err(EndpointError::NotImplemented(text)) })
-    }
-
-    fn force_leave(&self, node: &str, _: bool) -> BoxFuture<'_, Result<(), EndpointError>> {
-        let error = if node == self.lan.name {
-            EndpointError::NotImplemented("an agent cannot force itself to leave in this build".to_owned())
-        } else {
-            EndpointError::Refused(format!("agent: No node found with name '{node}'"))
-        };
-        Box::pin(async move { Err(error) })
-    }
-}
-
 /// Services and checks of this agent, as they are now. A clone shares everything.
 #[derive(Debug, Clone, Default)]
 pub struct LocalSnapshot {
@@ -330,7 +191,7 @@ pub trait AgentControl: Send + Sync {
     /// [`EndpointError::Internal`] with what is wrong in it; nothing is applied then.
     fn reload(&self) -> BoxFuture<'_, Result<(), EndpointError>>;
 
-    /// Leaves the cluster and stops; resolves once leaving has begun.
+    /// Leaves the cluster and stops; resolves once everybody was told.
     ///
     /// # Errors
     /// Why it cannot leave.
@@ -401,21 +262,9 @@ impl Agent {
         self.members.lan().into_iter().find(|member| member.name == self.facts.node_name)
     }
 
-    /// This agent's network coordinate: what the catalog knows, else where every node starts.
-    /// `None` when coordinates are switched off.
+    /// This agent's network coordinate. `None` when coordinates are switched off.
     pub fn own_coordinate(&self, endpoints: &Endpoints) -> Option<Coordinate> {
-        if endpoints.settings.disable_coordinates {
-            return None;
-        }
-        let view = endpoints.state.view();
-        let key = (crate::state::view::fold(&self.facts.node_name), Arc::from(""));
-        let known = view.coordinates.get(&key).map(|found| found.coord.clone());
-        Some(known.unwrap_or_else(|| Coordinate {
-            vec: vec![0.0; COORDINATE_DIMENSIONS],
-            error: COORDINATE_ERROR_MAX,
-            adjustment: 0.0,
-            height: COORDINATE_HEIGHT_MIN,
-        }))
+        (!endpoints.settings.disable_coordinates).then(|| self.members.coordinate())
     }
 
     /// The figures behind `consul info`.
@@ -469,30 +318,18 @@ impl Agent {
                 ("os", std::env::consts::OS.to_owned()),
             ]),
         );
-        stats.insert("serf_lan", pool_stats(&self.members.lan()));
-        if facts.server {
-            stats.insert("serf_wan", pool_stats(&self.members.wan()));
+        if let Some(figures) = self.members.figures(false) {
+            stats.insert("serf_lan", members::stats(&self.members.lan(), &figures));
+        }
+        if let Some(figures) = self.members.figures(true) {
+            stats.insert("serf_wan", members::stats(&self.members.wan(), &figures));
         }
         stats
     }
 }
 
-/// Serf's starting coordinate: eight dimensions, the largest error, the smallest height (seconds).
-const COORDINATE_DIMENSIONS: usize = 8;
-const COORDINATE_ERROR_MAX: f64 = 1.5;
-const COORDINATE_HEIGHT_MIN: f64 = 10.0e-6;
-
 fn reason_or(reason: &str, default: &str) -> String {
     if reason.is_empty() { default } else { reason }.to_owned()
-}
-
-fn pool_stats(members: &[Member]) -> BTreeMap<&'static str, String> {
-    let count = |status| members.iter().filter(|member| member.status == status).count().to_string();
-    BTreeMap::from([
-        ("members", members.len().to_string()),
-        ("failed", count(MemberStatus::Failed)),
-        ("left", count(MemberStatus::Left)),
-    ])
 }
 
 /// Go's name of an architecture, which scripts expect here.
@@ -532,19 +369,5 @@ mod tests {
         let meta = node.meta.unwrap();
         assert_eq!(meta.get("rack").map(String::as_str), Some("r1"));
         assert_eq!(meta.get(SEGMENT_META).map(String::as_str), Some(""));
-    }
-
-    #[test]
-    fn a_lone_agent_knows_itself() {
-        let members = LoneMember::new(&facts());
-        let lan = members.lan();
-        assert_eq!(lan.len(), 1);
-        assert_eq!(lan[0].status.as_str(), "alive");
-        assert_eq!(lan[0].tags["role"], "consul");
-        assert_eq!(members.wan()[0].name, "n1.dc1");
-        let client = LoneMember::new(&AgentFacts { server: false, ..facts() });
-        assert!(client.wan().is_empty());
-        assert_eq!(client.lan()[0].tags["role"], "node");
-        assert_eq!(client.lan()[0].tags.get("port"), None);
     }
 }

@@ -1,7 +1,11 @@
 //! Network coordinates: where the nodes are, and updates of it.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use parking_lot::Mutex;
+
+use super::agent::{MemberStatus, Members};
 use super::blocking::{BlockingRead, Topics};
 use super::decode::records::CoordinateUpdate;
 use super::near::DIMENSIONS;
@@ -52,38 +56,84 @@ impl BlockingRead for Coordinates {
 
 /// The servers of a datacenter in the WAN pool, with their coordinates there.
 #[derive(Debug, Clone, PartialEq)]
-pub struct DatacenterMap<'a> {
+pub struct DatacenterMap {
     /// Datacenter.
-    pub datacenter: &'a str,
+    pub datacenter: String,
     /// Pool the coordinates are from.
     pub area: &'static str,
     /// Its servers.
     pub servers: Vec<NodeCoordinate>,
 }
 
-/// `/v1/coordinate/datacenters`. Without a WAN pool a server knows itself only, at the origin, with
-/// the uncertainty Serf gives to coordinates nothing was measured for.
-pub fn datacenters(endpoints: &Endpoints) -> Vec<DatacenterMap<'_>> {
+/// `/v1/coordinate/datacenters`. Own datacenter first, then by name. A server nothing was measured for
+/// is at the origin, as uncertain as can be. Without a WAN pool a server knows itself only.
+pub async fn datacenters(endpoints: &Endpoints, members: &dyn Members) -> Vec<DatacenterMap> {
     let settings = &endpoints.settings;
-    let unmeasured = Coordinate { vec: vec![0.0; DIMENSIONS], error: 1.5, adjustment: 0.0, height: 10.0e-6 };
-    let own = NodeCoordinate {
-        node: settings.node_name.as_str().into(),
-        segment: String::new(),
-        coord: unmeasured,
-    };
-    vec![DatacenterMap { datacenter: &settings.datacenter, area: "wan", servers: vec![own] }]
+    let places = members.wan_coordinates().await;
+    let mut by_datacenter: BTreeMap<(bool, String), Vec<NodeCoordinate>> = BTreeMap::new();
+    let key = |datacenter: &str| (datacenter != settings.datacenter, datacenter.to_owned());
+    let server = |node: &str, coord| NodeCoordinate { node: node.into(), segment: String::new(), coord };
+    for member in members.wan().iter().filter(|member| member.status == MemberStatus::Alive) {
+        let Some(datacenter) = member.tags.get("dc") else { continue };
+        let node = member.name.strip_suffix(datacenter.as_str()).and_then(|name| name.strip_suffix('.'));
+        let place = places.get(&member.name).cloned().unwrap_or_else(unmeasured);
+        let servers = by_datacenter.entry(key(datacenter)).or_default();
+        servers.push(server(node.unwrap_or(&member.name), place));
+    }
+    if by_datacenter.is_empty() {
+        by_datacenter.insert(key(&settings.datacenter), vec![server(&settings.node_name, unmeasured())]);
+    }
+    by_datacenter
+        .into_iter()
+        .map(|((_, datacenter), mut servers)| {
+            servers.sort_by(|one, other| one.node.cmp(&other.node));
+            DatacenterMap { datacenter, area: "wan", servers }
+        })
+        .collect()
+}
+
+/// Where Serf puts a member nothing was measured for.
+fn unmeasured() -> Coordinate {
+    Coordinate { vec: vec![0.0; DIMENSIONS], error: 1.5, adjustment: 0.0, height: 10.0e-6 }
+}
+
+/// Coordinates on their way into the catalog. Agents send theirs all the time, so servers collect them, the latest
+/// of each node, and propose them together at an interval.
+#[derive(Debug, Default)]
+pub struct CoordinateBatch {
+    latest: Mutex<BTreeMap<(Arc<str>, String), NodeCoordinate>>,
+}
+
+impl CoordinateBatch {
+    /// Takes one in; an earlier one of the same node is forgotten.
+    pub fn add(&self, update: NodeCoordinate) {
+        let key = (fold(&update.node), update.segment.clone());
+        self.latest.lock().insert(key, update);
+    }
+
+    /// Takes all out, in commands of at most `size` updates, at most `most` commands; and how many updates are
+    /// discarded because that is not enough.
+    pub fn take(&self, size: usize, most: usize) -> (Vec<Command>, usize) {
+        let all: Vec<NodeCoordinate> = std::mem::take(&mut *self.latest.lock()).into_values().collect();
+        let (size, kept) = (size.max(1), size.max(1).saturating_mul(most).min(all.len()));
+        let discarded = all.len() - kept;
+        let kept = all.get(..kept).unwrap_or_default();
+        (kept.chunks(size).map(|batch| Command::UpdateCoordinates(batch.to_vec())).collect(), discarded)
+    }
 }
 
 /// `/v1/coordinate/update`. The coordinate of a node nobody registered is passed over without a
-/// word, when the command is applied.
+/// word, when the command is applied; that is up to `consul.coordinate.update_period` later.
 ///
 /// # Errors
 /// [`EndpointError::NoPathToDatacenter`]; [`EndpointError::Refused`] for a coordinate of other
-/// dimensions or with numbers that are none; what proposing says.
-pub async fn update(endpoints: &Endpoints, request: CoordinateUpdate) -> Result<(), EndpointError> {
+/// dimensions or with numbers that are none; [`EndpointError::NoLeader`].
+pub fn update(endpoints: &Endpoints, request: CoordinateUpdate) -> Result<(), EndpointError> {
     check_datacenter(endpoints, Some(&request.datacenter))?;
     check(&request.update.coord)?;
-    endpoints.proposer.propose(Command::UpdateCoordinates(vec![request.update])).await.map(|_| ())
+    endpoints.leader.check_lease()?;
+    endpoints.coordinates.add(request.update);
+    Ok(())
 }
 
 fn check(coord: &Coordinate) -> Result<(), EndpointError> {
@@ -100,7 +150,7 @@ fn check(coord: &Coordinate) -> Result<(), EndpointError> {
 
 #[cfg(test)]
 mod tests {
-    use super::super::testing::{endpoints, endpoints_with};
+    use super::super::testing::endpoints_with;
     use super::*;
 
     #[test]
@@ -156,10 +206,20 @@ mod tests {
     }
 
     #[test]
-    fn a_lone_server_knows_itself() {
-        let endpoints = endpoints();
-        let maps = datacenters(&endpoints);
-        assert_eq!((maps.len(), maps[0].datacenter, maps[0].area), (1, "dc1", "wan"));
-        assert_eq!(&*maps[0].servers[0].node, "node1");
+    fn batches_hold_the_latest_of_each_node() {
+        let batch = CoordinateBatch::default();
+        let coord = |height| Coordinate { height, ..unmeasured() };
+        let of = |node: &str, height| NodeCoordinate {
+            node: node.into(),
+            segment: String::new(),
+            coord: coord(height),
+        };
+        for (node, height) in [("a", 1.0), ("b", 2.0), ("A", 3.0), ("c", 4.0), ("d", 5.0)] {
+            batch.add(of(node, height));
+        }
+        let (commands, discarded) = batch.take(2, 1);
+        assert_eq!((commands.len(), discarded), (1, 2));
+        assert_eq!(commands[0], Command::UpdateCoordinates(vec![of("A", 3.0), of("b", 2.0)]));
+        assert_eq!(batch.take(2, 1), (vec![], 0));
     }
 }

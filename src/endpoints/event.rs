@@ -56,21 +56,9 @@ pub trait EventBus: Send + Sync {
     fn fire(&self, event: UserEvent) -> BoxFuture<'_, Result<(), EndpointError>>;
 }
 
-/// The bus of an agent that is alone: what it fires, it hears.
-pub struct LoneBus(pub Arc<Events>);
-
-impl EventBus for LoneBus {
-    fn fire(&self, mut event: UserEvent) -> BoxFuture<'_, Result<(), EndpointError>> {
-        event.lamport_time = self.0.next_lamport_time();
-        self.0.receive(event);
-        Box::pin(async { Ok(()) })
-    }
-}
-
 #[derive(Default)]
 struct Kept {
     events: VecDeque<Arc<UserEvent>>,
-    clock: u64,
     waiting: Vec<oneshot::Sender<()>>,
 }
 
@@ -87,12 +75,6 @@ impl Events {
         Self { node_name: node_name.into(), local, kept: Mutex::default() }
     }
 
-    fn next_lamport_time(&self) -> u64 {
-        let mut kept = self.kept.lock();
-        kept.clock += 1;
-        kept.clock
-    }
-
     /// Takes an event from the bus: kept if its filters match this agent, then whoever waits looks
     /// again.
     pub fn receive(&self, event: UserEvent) {
@@ -100,7 +82,6 @@ impl Events {
             return;
         }
         let mut kept = self.kept.lock();
-        kept.clock = kept.clock.max(event.lamport_time);
         if kept.events.len() == EVENTS_KEPT {
             kept.events.pop_front();
         }

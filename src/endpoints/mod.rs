@@ -15,6 +15,7 @@ pub mod event;
 pub mod filter;
 pub mod health;
 pub mod host;
+pub mod keyring;
 pub mod kv;
 pub mod log;
 pub mod near;
@@ -187,6 +188,8 @@ pub struct Endpoints {
     pub leader: Arc<dyn LeaderRead>,
     /// Session timers.
     pub sessions: Arc<dyn SessionTimers>,
+    /// Coordinates on their way to [`Endpoints::proposer`].
+    pub coordinates: Arc<coordinate::CoordinateBatch>,
     /// Settings.
     pub settings: Arc<EndpointSettings>,
 }

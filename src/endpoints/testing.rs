@@ -69,6 +69,7 @@ pub fn endpoints_over(state: StateReader) -> Endpoints {
         proposer: Arc::new(Nobody),
         leader: Arc::new(Nobody),
         sessions: Arc::new(Nobody),
+        coordinates: Arc::default(),
         settings: Arc::new(EndpointSettings {
             datacenter: "dc1".into(),
             node_name: "node1".into(),

@@ -4,15 +4,17 @@ use std::borrow::Cow;
 
 use actix_web::http::StatusCode;
 
+use super::agent::handle;
 use super::catalog::decoded;
 use super::{Answer, MetaStyle, Reply, Request, Route, WebError, blocking, json_catalog};
+use crate::endpoints::agent::Agent;
 use crate::endpoints::coordinate::{self, Coordinates};
 use crate::endpoints::decode::records;
 
 /// The routes of this family.
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::new("/v1/coordinate/datacenters", &["GET"], |request| datacenters(&request).into()),
+        Route::new("/v1/coordinate/datacenters", &["GET"], |request| Answer::later(datacenters(request))),
         Route::new("/v1/coordinate/nodes", &["GET"], |request| of(request, None)),
         Route::new("/v1/coordinate/node/", &["GET"], |request| {
             let node = request.rest_text().into_owned();
@@ -28,16 +30,17 @@ fn disabled(request: &Request) -> Option<Reply> {
     request.endpoints().settings.disable_coordinates.then(|| Reply::text(StatusCode::UNAUTHORIZED, text))
 }
 
-fn datacenters(request: &Request) -> Reply {
-    if let Some(reply) = disabled(request) {
-        return reply;
+async fn datacenters(request: Request) -> Result<Reply, WebError> {
+    if let Some(reply) = disabled(&request) {
+        return Ok(reply);
     }
-    let maps = coordinate::datacenters(request.endpoints());
-    Reply::write_json(request.pretty(), |json| {
+    let agent = handle::<Agent>(&request)?;
+    let maps = coordinate::datacenters(request.endpoints(), &*agent.members).await;
+    Ok(Reply::write_json(request.pretty(), |json| {
         json.array(|json| {
             for map in &maps {
                 json.object(|json| {
-                    json.key("Datacenter").text(map.datacenter);
+                    json.key("Datacenter").text(&map.datacenter);
                     json.key("AreaID").text(map.area);
                     json.key("Coordinates").array(|json| {
                         for server in &map.servers {
@@ -47,7 +50,7 @@ fn datacenters(request: &Request) -> Reply {
                 });
             }
         });
-    })
+    }))
 }
 
 fn of(request: Request, node: Option<String>) -> Answer {
@@ -83,6 +86,6 @@ async fn update(mut request: Request) -> Result<Reply, WebError> {
     if let Some(datacenter) = request.datacenter() {
         wanted.datacenter = datacenter;
     }
-    coordinate::update(request.endpoints(), wanted).await?;
+    coordinate::update(request.endpoints(), wanted)?;
     Ok(Reply::ok())
 }

@@ -1,6 +1,8 @@
 //! `/v1/operator/*`: raft membership and the health of the servers.
 //!
-//! Settings of autopilot and gossip keys answer 501: they are not kept anywhere yet.
+//! Settings of autopilot answer 501: they are not kept anywhere yet.
+
+pub mod keyring;
 
 use actix_web::http::StatusCode;
 
@@ -17,7 +19,7 @@ pub fn routes() -> Vec<Route> {
         Route::new("/v1/operator/raft/peer", &["DELETE"], |request| peer(&request).into()),
         Route::new("/v1/operator/autopilot/configuration", &["GET", "PUT"], |_| later("autopilot settings")),
         Route::new("/v1/operator/autopilot/health", &["GET"], |request| health(&request).into()),
-        Route::new("/v1/operator/keyring", &["GET", "POST", "PUT", "DELETE"], |_| later("gossip keys")),
+        Route::new("/v1/operator/keyring", &["GET", "POST", "PUT", "DELETE"], keyring::answer),
     ]
 }
 

@@ -22,7 +22,7 @@ use crate::gossip::{Command, CommandError, Coordinate, Done, Event};
 const COMMANDS: usize = 256;
 
 /// The members of a pool as they were at one moment, in a stable order.
-pub type MemberList = Arc<[Arc<Member>]>;
+pub type MemberList = Arc<Vec<Arc<Member>>>;
 
 /// Something happened in a pool.
 #[derive(Debug, Clone)]
@@ -46,6 +46,14 @@ pub struct Figures {
     pub event_time: u64,
     /// Clock of queries.
     pub query_time: u64,
+    /// Waiting broadcasts of comings and goings.
+    pub intent_queue: usize,
+    /// Waiting broadcasts of user events.
+    pub event_queue: usize,
+    /// Waiting broadcasts of queries.
+    pub query_queue: usize,
+    /// How often the own coordinate had to start again.
+    pub coordinate_resets: u64,
 }
 
 /// What the host has seen that the core has not, since the start.
@@ -79,15 +87,12 @@ pub enum PoolError {
     /// Its actor is being made anew, or has ended.
     #[error("gossip is being restarted, try again")]
     Gone,
-    /// It did not answer in time.
-    #[error("gossip did not answer within {0:?}")]
-    Timeout(Duration),
 }
 
 struct Shared {
     area: Area,
     name: String,
-    members: ArcSwap<[Arc<Member>]>,
+    members: ArcSwap<Vec<Arc<Member>>>,
     figures: Mutex<Figures>,
     keys: Mutex<Vec<Vec<u8>>>,
     subscribers: Mutex<Arc<[Sender<MemberEvent>]>>,
@@ -118,7 +123,7 @@ impl PoolHandle {
         let shared = Shared {
             area,
             name: pool.local().name.clone(),
-            members: ArcSwap::from(pool.members().cloned().collect::<MemberList>()),
+            members: ArcSwap::from_pointee(pool.members().cloned().collect()),
             figures: Mutex::new(figures(pool)),
             keys: Mutex::new(keys),
             subscribers: Mutex::new(subscribers.into()),
@@ -250,7 +255,7 @@ impl PoolHandle {
     }
 
     pub(super) fn publish_members(&self, pool: &Pool) {
-        self.shared.members.store(pool.members().cloned().collect());
+        self.shared.members.store(Arc::new(pool.members().cloned().collect()));
     }
 
     pub(super) fn publish_figures(&self, pool: &Pool) {
@@ -278,5 +283,9 @@ fn figures(pool: &Pool) -> Figures {
         member_time: clocks.member,
         event_time: clocks.event,
         query_time: clocks.query,
+        intent_queue: 0,
+        event_queue: 0,
+        query_queue: 0,
+        coordinate_resets: 0,
     }
 }

@@ -132,7 +132,7 @@ async fn read(
             Ok(Some(message)) => return Ok(message),
             Ok(None) => {}
             Err(error) => {
-                let refusal = reader.refusal(&error);
+                let refusal = reader.refusal(&error, &mut rand::rng());
                 return Err(Failed::Wire(error, refusal));
             }
         }

@@ -158,6 +158,10 @@ impl Client {
         self.request("PUT", path.into())
     }
 
+    pub fn post(&self, path: impl Into<String>) -> Request<'_> {
+        self.request("POST", path.into())
+    }
+
     pub fn delete(&self, path: impl Into<String>) -> Request<'_> {
         self.request("DELETE", path.into())
     }
