@@ -263,3 +263,6 @@ impl Vivaldi {
         self.place.push(-(distance * distance), &origin, rng);
     }
 }
+
+#[cfg(test)]
+mod tests;

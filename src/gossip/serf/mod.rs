@@ -5,9 +5,12 @@
 //! Source: Serf 0.9's behaviour as written down in the project's notes on the gossip wire (section 7).
 
 mod clock;
+mod coalesce;
 mod intent;
 mod pool;
 mod roster;
+mod snapshot;
+mod window;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
