@@ -1,0 +1,1 @@
+//! Serf's messages.
