@@ -9,6 +9,7 @@ use std::time::Duration;
 ///
 /// Names are memberlist's; each says what a larger value costs.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // switches that do not depend on each other
 pub struct SwimConfig {
     /// How long an exchange over a stream may take; refreshed at each step of it. LAN 10 s, WAN 30 s, local 1 s.
     pub tcp_timeout: Duration,
@@ -109,7 +110,7 @@ impl SwimConfig {
         }
     }
 
-/// Whether a member can work with this.
+    /// Whether a member can work with this.
     ///
     /// # Errors
     /// The first field that is out of range.
@@ -125,7 +126,8 @@ impl SwimConfig {
                 Err(ConfigError::OutOfRange { field, value, min, max })
             }
         };
-        let small = |field, value: u32, min| within(field, usize::try_from(value).unwrap_or(usize::MAX), min, 1_000);
+        let small =
+            |field, value: u32, min| within(field, usize::try_from(value).unwrap_or(usize::MAX), min, 1_000);
         nonzero("tcp_timeout", self.tcp_timeout)?;
         nonzero("probe_interval", self.probe_interval)?;
         nonzero("probe_timeout", self.probe_timeout)?;
@@ -143,7 +145,7 @@ impl SwimConfig {
         within("packet_size", self.packet_size, 1_200, 65_507)
     }
 
-        /// SWIM as published in 2002, without Lifeguard: what simulations compare with.
+    /// SWIM as published in 2002, without Lifeguard: what simulations compare with.
     #[must_use]
     pub fn without_lifeguard(mut self) -> Self {
         self.suspicion_max_timeout_mult = 1;
