@@ -9,6 +9,7 @@ use std::time::Duration;
 ///
 /// Names are memberlist's; each says what a larger value costs.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // switches that do not depend on each other
 pub struct SwimConfig {
     /// How long an exchange over a stream may take; refreshed at each step of it. LAN 10 s, WAN 30 s, local 1 s.
     pub tcp_timeout: Duration,
@@ -109,6 +110,41 @@ impl SwimConfig {
         }
     }
 
+    /// Whether a member can work with this.
+    ///
+    /// # Errors
+    /// The first field that is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let nonzero = |field, duration: Duration| match duration {
+            Duration::ZERO => Err(ConfigError::Zero(field)),
+            _ => Ok(()),
+        };
+        let within = |field, value: usize, min, max| {
+            if (min..=max).contains(&value) {
+                Ok(())
+            } else {
+                Err(ConfigError::OutOfRange { field, value, min, max })
+            }
+        };
+        let small =
+            |field, value: u32, min| within(field, usize::try_from(value).unwrap_or(usize::MAX), min, 1_000);
+        nonzero("tcp_timeout", self.tcp_timeout)?;
+        nonzero("probe_interval", self.probe_interval)?;
+        nonzero("probe_timeout", self.probe_timeout)?;
+        nonzero("gossip_interval", self.gossip_interval)?;
+        if self.probe_timeout > self.probe_interval {
+            return Err(ConfigError::ProbeTimeout);
+        }
+        small("retransmit_mult", self.retransmit_mult, 1)?;
+        small("suspicion_mult", self.suspicion_mult, 1)?;
+        small("suspicion_max_timeout_mult", self.suspicion_max_timeout_mult, 1)?;
+        small("awareness_max", self.awareness_max, 1)?;
+        within("indirect_checks", self.indirect_checks, 0, 1_000)?;
+        within("gossip_nodes", self.gossip_nodes, 0, 1_000)?;
+        // News of a member with the longest name and meta must fit, and no datagram is longer.
+        within("packet_size", self.packet_size, 1_200, 65_507)
+    }
+
     /// SWIM as published in 2002, without Lifeguard: what simulations compare with.
     #[must_use]
     pub fn without_lifeguard(mut self) -> Self {
@@ -118,6 +154,29 @@ impl SwimConfig {
         self.tell_suspects = false;
         self
     }
+}
+
+/// Why a configuration cannot work.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum ConfigError {
+    /// Must be more than nothing.
+    #[error("{0} must not be zero")]
+    Zero(&'static str),
+    /// Too small or too large.
+    #[error("{field} is {value}, must be {min} to {max}")]
+    OutOfRange {
+        /// Which field.
+        field: &'static str,
+        /// Its value.
+        value: usize,
+        /// Least.
+        min: usize,
+        /// Most.
+        max: usize,
+    },
+    /// A probe must be able to end before the next one starts.
+    #[error("probe_timeout must not be longer than probe_interval")]
+    ProbeTimeout,
 }
 
 /// How long the Serf layer remembers and waits.
@@ -209,4 +268,27 @@ pub struct PoolConfig {
     pub snapshot: Option<Vec<u8>>,
     /// Seed of all chance, nonces included: 32 bytes nobody else knows.
     pub seed: [u8; 32],
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_profiles_are_valid() {
+        for config in [SwimConfig::lan(), SwimConfig::wan(), SwimConfig::local()] {
+            assert_eq!(config.validate(), Ok(()));
+            assert_eq!(config.without_lifeguard().validate(), Ok(()));
+        }
+    }
+
+    #[test]
+    fn what_cannot_work_is_named() {
+        let config = SwimConfig { probe_interval: Duration::ZERO, ..SwimConfig::lan() };
+        assert_eq!(config.validate(), Err(ConfigError::Zero("probe_interval")));
+        let config = SwimConfig { probe_timeout: Duration::from_secs(2), ..SwimConfig::lan() };
+        assert_eq!(config.validate(), Err(ConfigError::ProbeTimeout));
+        let config = SwimConfig { awareness_max: 0, ..SwimConfig::lan() };
+        assert_eq!(config.validate().unwrap_err().to_string(), "awareness_max is 0, must be 1 to 1000");
+    }
 }
