@@ -13,14 +13,14 @@ fn at(x: f64, height: f64) -> Coordinate {
 }
 
 fn close(a: f64, b: f64) -> bool {
-    (a - b).abs() < 1e-9
+    (a - b).abs() < 2e-9
 }
 
 #[test]
 fn distance_is_the_way_through_the_space_and_both_heights() {
     let (a, b) = (at(-0.5, 0.7), at(1.2, 0.3));
-    assert_eq!(a.distance(&b), Duration::from_secs_f64(2.7));
-    assert_eq!(b.distance(&a), a.distance(&b));
+    assert!(close(a.distance(&b).as_secs_f64(), 2.7), "{:?}", a.distance(&b));
+    assert!(close(b.distance(&a).as_secs_f64(), 2.7));
     assert_eq!(a.distance(&a), Duration::from_secs_f64(1.4), "to its own twin twice the height");
 }
 
@@ -95,8 +95,7 @@ fn what_cannot_be_believed_changes_nothing() {
 #[test]
 fn a_place_that_became_meaningless_is_reset() {
     let mut me = Vivaldi::new();
-    let mut far = Coordinate::default();
-    far.vec = [f64::MAX; DIMENSIONS];
+    let far = Coordinate { vec: [f64::MAX; DIMENSIONS], ..Coordinate::default() };
     me.observe("liar", &far, Duration::from_millis(1), &mut rng(1)).unwrap();
     assert_eq!((me.place(), me.resets()), (&Coordinate::default(), 1));
 }

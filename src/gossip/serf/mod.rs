@@ -6,10 +6,16 @@
 
 mod clock;
 mod coalesce;
+mod events;
 mod intent;
+mod keys;
+mod layer;
+mod members;
 mod pool;
+mod queries;
 mod roster;
 mod snapshot;
+mod stats;
 mod window;
 
 use std::collections::BTreeMap;
@@ -17,7 +23,8 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use clock::{Clocks, LTime};
-pub use pool::{Pool, PoolError, Stats};
+pub use pool::{Pool, PoolError};
+pub use stats::Stats;
 
 use super::wire::Versions;
 /// How a member stands, by Serf's numbers.

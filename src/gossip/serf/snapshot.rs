@@ -20,7 +20,7 @@ use std::io::Write;
 use std::net::SocketAddr;
 use std::time::Duration;
 
-use super::clock::{Clocks, LATEST};
+use super::clock::{Clock, Clocks};
 use crate::gossip::effect::Outputs;
 use crate::gossip::time::Moment;
 
@@ -55,7 +55,7 @@ impl Past {
                 continue;
             }
             let Some((key, value)) = line.split_once(": ") else { continue };
-            let time = || value.parse().ok().filter(|time| *time <= LATEST);
+            let time = || value.parse().ok().filter(|time| Clock::default().believes(*time));
             match key {
                 "alive" => {
                     if let Some((name, addr)) = value.rsplit_once(' ')
@@ -185,7 +185,9 @@ impl Journal {
                 self.line(format_args!("alive: {name} {addr}\n"), out);
             }
         };
-        unheard.iter().for_each(|(name, addr)| write(name, *addr));
+        for (name, addr) in &unheard {
+            write(name, *addr);
+        }
         alive.for_each(|(name, addr)| write(name, addr));
         self.unheard = unheard;
         self.written = Clocks::default();

@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 
 use smallvec::SmallVec;
 
-use super::clock::{Clock, LATEST, LTime};
+use super::clock::{Clock, LTime};
 
 /// What a message turned out to be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -49,6 +49,7 @@ impl<T> Window<T> {
     }
 
     /// The earliest time that is listened to.
+    #[cfg(test)]
     pub fn minimum(&self) -> LTime {
         self.minimum
     }
@@ -72,7 +73,7 @@ impl<T> Window<T> {
     ) -> Heard {
         clock.witness(ltime);
         let earliest = self.minimum.max(clock.time().saturating_sub(self.span));
-        if ltime < earliest || ltime > LATEST {
+        if ltime < earliest || ltime >= clock.time() {
             return Heard::Old;
         }
         let row = self.by_time.entry(ltime).or_default();
