@@ -9,6 +9,7 @@ use std::time::Duration;
 ///
 /// Names are memberlist's; each says what a larger value costs.
 #[derive(Debug, Clone, PartialEq)]
+#[allow(clippy::struct_excessive_bools)] // switches that do not depend on each other
 pub struct SwimConfig {
     /// How long an exchange over a stream may take; refreshed at each step of it. LAN 10 s, WAN 30 s, local 1 s.
     pub tcp_timeout: Duration,

@@ -23,11 +23,11 @@ const MAX_ERROR: f64 = 1.5;
 /// How far one measurement moves error (`ce`) and place (`cc`).
 const TUNING: f64 = 0.25;
 /// How many of the last misses the adjustment is made of.
-const ADJUSTMENT_WINDOW: usize = 20;
+const ADJUSTMENT_WINDOW: u8 = 20;
 /// Least height, in seconds.
 const MIN_HEIGHT: f64 = 1e-5;
 /// Round trips kept of each member; the median counts.
-const LATENCY_SAMPLES: usize = 3;
+const LATENCY_SAMPLES: u8 = 3;
 /// Distance from the origin, in seconds, at which gravity pulls by one second.
 const GRAVITY_RHO: f64 = 150.0;
 /// What is taken for nothing.
@@ -129,7 +129,7 @@ fn random_unit(rng: &mut ChaCha12Rng) -> [f64; DIMENSIONS] {
 #[derive(Debug, Clone, Default)]
 struct Peer {
     /// The last round trips, in seconds; the oldest is overwritten at `next`.
-    samples: [f64; LATENCY_SAMPLES],
+    samples: [f64; LATENCY_SAMPLES as usize],
     filled: u8,
     next: u8,
     coordinate: Coordinate,
@@ -141,8 +141,8 @@ impl Peer {
         if let Some(slot) = self.samples.get_mut(usize::from(self.next)) {
             *slot = rtt;
         }
-        self.next = (self.next + 1) % (LATENCY_SAMPLES as u8);
-        self.filled = (self.filled + 1).min(LATENCY_SAMPLES as u8);
+        self.next = (self.next + 1) % LATENCY_SAMPLES;
+        self.filled = (self.filled + 1).min(LATENCY_SAMPLES);
         let filled = usize::from(self.filled);
         let mut sorted = self.samples;
         let Some(known) = sorted.get_mut(..filled) else { return rtt };
@@ -166,8 +166,8 @@ pub enum CoordinateError {
 #[derive(Debug, Clone, Default)]
 pub struct Vivaldi {
     place: Coordinate,
-    misses: [f64; ADJUSTMENT_WINDOW],
-    next_miss: usize,
+    misses: [f64; ADJUSTMENT_WINDOW as usize],
+    next_miss: u8,
     peers: BTreeMap<String, Peer>,
     resets: u64,
 }
@@ -231,7 +231,7 @@ impl Vivaldi {
         if !self.place.is_valid() {
             self.resets += 1;
             self.place = Coordinate::default();
-            self.misses = [0.0; ADJUSTMENT_WINDOW];
+            self.misses = [0.0; ADJUSTMENT_WINDOW as usize];
         }
         Ok(())
     }
@@ -249,11 +249,11 @@ impl Vivaldi {
 
     /// What the place after its move is still off by goes into the adjustment.
     fn adjust(&mut self, other: &Coordinate, rtt: f64) {
-        if let Some(miss) = self.misses.get_mut(self.next_miss) {
+        if let Some(miss) = self.misses.get_mut(usize::from(self.next_miss)) {
             *miss = rtt - self.place.raw_distance(other);
         }
         self.next_miss = (self.next_miss + 1) % ADJUSTMENT_WINDOW;
-        self.place.adjustment = self.misses.iter().sum::<f64>() / (2.0 * ADJUSTMENT_WINDOW as f64);
+        self.place.adjustment = self.misses.iter().sum::<f64>() / (2.0 * f64::from(ADJUSTMENT_WINDOW));
     }
 
     /// Gravity: the further away from the origin, the harder it pulls back.
@@ -263,3 +263,6 @@ impl Vivaldi {
         self.place.push(-(distance * distance), &origin, rng);
     }
 }
+
+#[cfg(test)]
+mod tests;

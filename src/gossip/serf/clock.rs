@@ -6,9 +6,11 @@
 /// A Lamport time.
 pub type LTime = u64;
 
-/// Later times are taken for forgeries and heard by nobody: a clock that was dragged to the end of its range
-/// could not tell anything new from anything old.
-pub const LATEST: LTime = 1 << 62;
+/// Later times are taken for forgeries, unless the clock is there already: one that was dragged to the end of
+/// its range could not tell anything new from anything old.
+const LATEST: LTime = 1 << 62;
+/// How far a clock beyond [`LATEST`] still follows others.
+const SLACK: LTime = 1 << 32;
 
 /// A Lamport clock.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,10 +35,15 @@ impl Clock {
         time
     }
 
-    /// Moves beyond a time that was heard of. Times after [`LATEST`] do not count.
+    /// Whether a time can be one of this pool.
+    pub fn believes(self, time: LTime) -> bool {
+        time <= LATEST || time.saturating_sub(self.0) <= SLACK
+    }
+
+    /// Moves beyond a time that was heard of, if it is believed.
     pub fn witness(&mut self, time: LTime) {
-        if time >= self.0 && time <= LATEST {
-            self.0 = time + 1;
+        if time >= self.0 && self.believes(time) {
+            self.0 = time.saturating_add(1);
         }
     }
 }
@@ -71,8 +78,8 @@ mod tests {
         clock.witness(LATEST + 1);
         assert_eq!(clock.time(), 1);
         clock.witness(LATEST);
-        assert_eq!(clock.time(), LATEST + 1);
-        assert_eq!(clock.tick(), LATEST + 1, "the end of the range is no panic");
+        assert_eq!((clock.tick(), clock.tick(), clock.time()), (LATEST + 1, LATEST + 2, LATEST + 3));
+        assert!(clock.believes(LATEST + 4) && !clock.believes(u64::MAX));
     }
 
     proptest! {

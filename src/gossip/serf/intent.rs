@@ -128,7 +128,7 @@ mod tests {
     proptest! {
         #[test]
         fn any_order_of_intents_ends_the_same(said in prop::collection::vec(any::<bool>(), 1..12), seed: u64) {
-            let all: Vec<_> = said.iter().zip(1..).collect();
+            let all: Vec<_> = said.iter().zip(1_u64..).collect();
             let mut shuffled = all.clone();
             shuffled.sort_by_key(|(_, ltime)| ltime.wrapping_mul(seed | 1).rotate_left(17));
             let mut recent = Recent::default();

@@ -5,16 +5,26 @@
 //! Source: Serf 0.9's behaviour as written down in the project's notes on the gossip wire (section 7).
 
 mod clock;
+mod coalesce;
+mod events;
 mod intent;
+mod keys;
+mod layer;
+mod members;
 mod pool;
+mod queries;
 mod roster;
+mod snapshot;
+mod stats;
+mod window;
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
 use std::sync::Arc;
 
 pub use clock::{Clocks, LTime};
-pub use pool::{Pool, PoolError, Stats};
+pub use pool::{Pool, PoolError};
+pub use stats::Stats;
 
 use super::wire::Versions;
 /// How a member stands, by Serf's numbers.

@@ -91,16 +91,6 @@ impl Roster {
         1 + self.others.len()
     }
 
-    /// How many are failed.
-    pub fn failed(&self) -> usize {
-        self.failed.len()
-    }
-
-    /// How many left.
-    pub fn left(&self) -> usize {
-        self.left.len()
-    }
-
     /// How many are neither failed nor left.
     pub fn present(&self) -> usize {
         self.len().saturating_sub(self.failed.len() + self.left.len())
@@ -314,6 +304,16 @@ impl Roster {
         }
         let name = self.failed.keys().nth(rng.random_range(0..self.failed.len()))?;
         self.get(name.as_bytes())
+    }
+
+    /// Lets go of members that are the same as another roster's, and uses those.
+    pub fn share(&mut self, other: &Self) {
+        for row in &mut self.others {
+            if let Some(same) = other.get(row.member.name.as_bytes()).filter(|member| **member == row.member)
+            {
+                row.member = same.clone();
+            }
+        }
     }
 
     /// Whether somebody else is alive.

@@ -142,7 +142,7 @@ impl Queue {
     }
 
     fn shrink(&mut self) {
-        if self.len() == 0 {
+        if self.piles.as_ref().is_some_and(|piles| piles.len == 0) {
             self.piles = None;
         }
     }
@@ -347,12 +347,11 @@ impl Piles {
         match row.blocks.binary_search_by_key(&number, |(number, _)| *number) {
             Ok(index) => row.blocks.get(index).map(|(_, place)| *place),
             Err(index) => {
-                let place = match self.free_blocks.pop() {
-                    Some(place) => place,
-                    None => {
-                        self.blocks.push(Block { filled: 0, heads: [NONE; LENGTHS] });
-                        u32::try_from(self.blocks.len() - 1).ok()?
-                    }
+                let place = if let Some(place) = self.free_blocks.pop() {
+                    place
+                } else {
+                    self.blocks.push(Block { filled: 0, heads: [NONE; LENGTHS] });
+                    u32::try_from(self.blocks.len() - 1).ok()?
                 };
                 row.blocks.insert(index, (number, place));
                 Some(place)

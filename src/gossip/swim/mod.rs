@@ -11,9 +11,19 @@
 
 mod awareness;
 pub mod broadcast;
+mod core;
 mod delegate;
+mod exchange;
+mod probing;
+mod rules;
+mod schedule;
+mod spread;
+mod stats;
 mod suspicion;
 mod table;
 
+pub use self::core::{JoinKind, MAX_META, MAX_NAME, MAX_SERVED, Swim, SwimError, SwimSetup};
 pub use delegate::{Context, Delegate, Nobody, Sink};
+pub use schedule::transmits;
+pub use stats::Stats;
 pub use table::{Entry, MAX_MEMBERS, Name, Node, Places, Table};

@@ -21,6 +21,8 @@ mod msgpack;
 mod packet;
 pub mod serf;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use crypto::{Crypto, ENCRYPTION_OVERHEAD, Key, KeyError, Keyring};
 pub use message::{

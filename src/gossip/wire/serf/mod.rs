@@ -15,8 +15,6 @@ use super::msgpack::{Reader, Writer};
 mod meta;
 mod query;
 mod state;
-#[cfg(test)]
-mod tests;
 
 pub use meta::{MAX_META, decode_ack_payload, decode_tags, encode_ack_payload, encode_tags};
 pub use query::{

@@ -1,0 +1,516 @@
+//! [`Swim`]: the outside of this room, and what its rules work on.
+//!
+//! A call becomes a [`Step`]: the state, the moment, the layer above and the outputs, tied together for as
+//! long as the call lasts. The rules are methods of the step, in a file for each duty.
+
+use std::collections::BTreeMap;
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use bytes::Bytes;
+use rand::Rng;
+use rand_chacha::ChaCha12Rng;
+
+use super::awareness::Awareness;
+use super::broadcast::{BroadcastId, Queue};
+use super::delegate::{Context, Delegate};
+use super::exchange::Purpose;
+use super::probing::{Probe, Relays};
+use super::schedule::{ProbeOrder, Ticker, push_pull_interval, stagger};
+use super::stats::Stats;
+use super::suspicion::{Suspicions, Terms};
+use super::table::{Entry, Name, Node, Table};
+use crate::gossip::config::{ConfigError, SwimConfig};
+use crate::gossip::effect::{CommandError, ExchangeError, ExchangeId, Outputs, StreamId};
+use crate::gossip::time::Moment;
+use crate::gossip::wire::{
+    Alive, Crypto, Message, NodeState, PacketReader, PacketWriter, StreamMessage, StreamReader, Versions,
+    WireError,
+};
+
+/// Longest name of a member, in bytes. memberlist has no limit; without one, strangers could fill the memory
+/// with names. Consul's are host names, with a datacenter in the WAN.
+pub const MAX_NAME: usize = 512;
+/// Longest meta of a member, in bytes; the wire fixes it.
+pub const MAX_META: usize = 512;
+/// Most full exchanges that are served at the same time. The core serves each within one step, so it is the
+/// host that counts streams and closes those beyond.
+pub const MAX_SERVED: usize = 128;
+/// Where this member lies in the table: it comes first and is never removed.
+pub(super) const SELF: u32 = 0;
+
+/// What a join is for, in the caller's own numbers.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+pub struct JoinKind(pub u64);
+
+/// What a member is made from.
+#[derive(Debug)]
+pub struct SwimSetup {
+    /// Its name, of 1 to [`MAX_NAME`] bytes.
+    pub name: Name,
+    /// Where others reach it.
+    pub addr: SocketAddr,
+    /// What it says of itself, at most [`MAX_META`] bytes.
+    pub meta: Bytes,
+    /// Versions; [`OUR_VERSIONS`](crate::gossip::wire::OUR_VERSIONS) but in tests.
+    pub versions: Versions,
+    /// The tunables.
+    pub config: SwimConfig,
+    /// Keys.
+    pub crypto: Crypto,
+    /// Chance.
+    pub rng: ChaCha12Rng,
+}
+
+/// Why a member cannot be, or not be changed so. Nothing was changed.
+#[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
+pub enum SwimError {
+    /// The tunables.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
+    /// A name must have 1 to [`MAX_NAME`] bytes.
+    #[error("name has {0} bytes, must have 1 to {MAX_NAME}")]
+    Name(usize),
+    /// A meta may have [`MAX_META`] bytes.
+    #[error("meta exceeds limit of {MAX_META} bytes")]
+    Meta(usize),
+}
+
+/// One member of a pool.
+///
+/// All time comes in as `now`, which must not go backwards, and all chance from the generator it was given:
+/// the same calls give the same outputs.
+pub struct Swim {
+    reader: PacketReader,
+    crypto: Crypto,
+    state: State,
+}
+
+/// A goodbye.
+pub(super) struct Leaving {
+    pub(super) until: Moment,
+    pub(super) broadcast: Option<BroadcastId>,
+    pub(super) done: bool,
+}
+
+/// All that the rules work on.
+pub(super) struct State {
+    pub(super) config: SwimConfig,
+    pub(super) table: Table,
+    /// This member: a copy of what is in the table.
+    pub(super) me: Entry,
+    pub(super) queue: Queue,
+    pub(super) suspicions: Suspicions,
+    pub(super) awareness: Awareness,
+    pub(super) order: ProbeOrder,
+    pub(super) probe: Option<Probe>,
+    pub(super) relays: Relays,
+    pub(super) exchanges: BTreeMap<ExchangeId, Purpose>,
+    pub(super) next_exchange: u64,
+    /// The last sequence number used.
+    pub(super) seq: u32,
+    pub(super) probe_ticks: Ticker,
+    pub(super) gossip_ticks: Ticker,
+    pub(super) push_pull_at: Moment,
+    /// Whether there was something to spread when the last step ended.
+    pub(super) spreading: bool,
+    pub(super) leaving: Option<Leaving>,
+    pub(super) rng: ChaCha12Rng,
+    pub(super) writer: PacketWriter,
+    pub(super) direct: Vec<(SocketAddr, Vec<u8>)>,
+    pub(super) scratch: Vec<u8>,
+    pub(super) stats: Stats,
+}
+
+/// A call in progress.
+pub(super) struct Step<'a, D> {
+    pub(super) now: Moment,
+    pub(super) state: &'a mut State,
+    pub(super) crypto: &'a Crypto,
+    pub(super) delegate: &'a mut D,
+    pub(super) out: &'a mut Outputs,
+}
+
+impl Swim {
+    /// A member that is alone and known to itself only: the layer above is not told that it joined.
+    ///
+    /// # Errors
+    /// See [`SwimError`].
+    pub fn new(setup: SwimSetup, now: Moment) -> Result<Self, SwimError> {
+        let SwimSetup { name, addr, meta, versions, config, crypto, mut rng } = setup;
+        config.validate()?;
+        let length = name.as_bytes().len();
+        if length == 0 || length > MAX_NAME {
+            return Err(SwimError::Name(length));
+        }
+        if meta.len() > MAX_META {
+            return Err(SwimError::Meta(meta.len()));
+        }
+        let node = Arc::new(Node { name, addr, meta, versions: Some(versions) });
+        let me = Entry { node, incarnation: 1, state: NodeState::Alive, changed: now };
+        let mut table = Table::new(rng.next_u64());
+        table.insert(me.clone());
+        let mut order = ProbeOrder::default();
+        order.insert(SELF, &mut rng);
+        let push_pull_at = match config.push_pull_interval {
+            Duration::ZERO => Moment::NEVER,
+            interval => now + interval + stagger(interval, &mut rng),
+        };
+        let mut state = State {
+            table,
+            me,
+            queue: Queue::new(rng.next_u64()),
+            suspicions: Suspicions::new(rng.next_u64()),
+            awareness: Awareness::new(config.awareness_max),
+            order,
+            probe: None,
+            relays: Relays::default(),
+            exchanges: BTreeMap::new(),
+            next_exchange: 0,
+            // So that answers to an earlier life of this address are not taken for answers to this one.
+            seq: rng.next_u32(),
+            probe_ticks: Ticker::new(now, config.probe_interval, &mut rng),
+            gossip_ticks: Ticker::new(now, config.gossip_interval, &mut rng),
+            push_pull_at,
+            spreading: true,
+            leaving: None,
+            writer: PacketWriter::default(),
+            direct: Vec::new(),
+            scratch: Vec::new(),
+            stats: Stats::default(),
+            config,
+            rng,
+        };
+        state.announce();
+        Ok(Self { reader: PacketReader::default(), crypto, state })
+    }
+
+    /// A datagram arrived. It is decrypted in place. Its messages are handled in their order.
+    pub fn packet<D: Delegate>(
+        &mut self,
+        now: Moment,
+        from: SocketAddr,
+        data: &mut [u8],
+        d: &mut D,
+        out: &mut Outputs,
+    ) {
+        let Self { reader, crypto, state } = self;
+        state.enter(now);
+        state.stats.packets_in += 1;
+        state.stats.bytes_in += data.len() as u64;
+        let mut step = Step { now, state, crypto, delegate: d, out };
+        let result = reader.read(data, crypto, |message| step.message(from, message));
+        let stats = &mut step.state.stats;
+        let error = match result {
+            Ok(report) => {
+                stats.malformed += report.malformed as u64;
+                None
+            }
+            Err(error) => Some(error),
+        };
+        if let Some(error) = error {
+            tracing::debug!(%from, %error, "a packet could not be read");
+            match error {
+                WireError::Decrypt | WireError::NotEncrypted => stats.undecryptable += 1,
+                WireError::Checksum { .. } => stats.bad_checksum += 1,
+                WireError::UnknownType(_) => stats.unknown_type += 1,
+                _ => stats.malformed += 1,
+            }
+        }
+        step.finish();
+    }
+
+    /// A message arrived on a stream that another member opened. If it deserves an answer, that is among the
+    /// replies.
+    pub fn request<D: Delegate>(
+        &mut self,
+        now: Moment,
+        stream: StreamId,
+        from: SocketAddr,
+        message: StreamMessage,
+        d: &mut D,
+        out: &mut Outputs,
+    ) {
+        self.step(now, d, out, |step| step.request(stream, from, message));
+    }
+
+    /// An exchange ended. If it was a join: which one, and how.
+    pub fn answer<D: Delegate>(
+        &mut self,
+        now: Moment,
+        exchange: ExchangeId,
+        result: Result<StreamMessage, ExchangeError>,
+        d: &mut D,
+        out: &mut Outputs,
+    ) -> Option<(JoinKind, Result<(), CommandError>)> {
+        self.step(now, d, out, |step| step.answer(exchange, result))
+    }
+
+    /// Does whatever is due.
+    pub fn tick<D: Delegate>(&mut self, now: Moment, d: &mut D, out: &mut Outputs) {
+        self.step(now, d, out, |step| {
+            step.bury_expired();
+            step.expire_relays();
+            step.probe_tick();
+            step.push_pull_tick();
+            step.gossip_tick();
+        });
+    }
+
+    /// When [`Swim::tick`] is to be called at the latest. Moves with every call. While there is nothing to
+    /// spread, neither here nor in the layer above, gossip ticks are left out.
+    pub fn deadline<D: Delegate>(&self, d: &D) -> Moment {
+        let state = &self.state;
+        let probe = state.probe.as_ref().map_or(state.probe_ticks.next, Probe::deadline);
+        let mut deadline =
+            probe.min(state.push_pull_at).min(state.suspicions.deadline()).min(state.relays.deadline());
+        if !state.queue.is_empty() || d.has_broadcasts() {
+            deadline = deadline.min(state.gossip_ticks.next);
+        }
+        match &state.leaving {
+            Some(leaving) if !leaving.done => deadline.min(leaving.until),
+            _ => deadline,
+        }
+    }
+
+    /// Starts to exchange everything with the member at this address.
+    pub fn join<D: Delegate>(
+        &mut self,
+        now: Moment,
+        kind: JoinKind,
+        to: SocketAddr,
+        d: &mut D,
+        out: &mut Outputs,
+    ) {
+        self.step(now, d, out, |step| step.exchange(to, Purpose::Join(kind)));
+    }
+
+    /// Starts to say goodbye; it takes `timeout` at most. The layer above is told that this member left.
+    /// The member goes on answering as long as it is called.
+    pub fn leave<D: Delegate>(&mut self, now: Moment, timeout: Duration, d: &mut D, out: &mut Outputs) {
+        self.step(now, d, out, |step| step.leave(timeout));
+    }
+
+    /// Whether the goodbye was sent as often as it should be, or took too long, or nobody is there to hear it.
+    pub fn left(&self) -> bool {
+        self.state.leaving.as_ref().is_some_and(|leaving| leaving.done)
+    }
+
+    /// Says something new of this member, as a new incarnation. The layer above is told that it was updated.
+    ///
+    /// # Errors
+    /// [`SwimError::Meta`].
+    pub fn set_meta<D: Delegate>(
+        &mut self,
+        now: Moment,
+        meta: Bytes,
+        d: &mut D,
+        out: &mut Outputs,
+    ) -> Result<(), SwimError> {
+        if meta.len() > MAX_META {
+            return Err(SwimError::Meta(meta.len()));
+        }
+        self.step(now, d, out, |step| step.set_meta(meta));
+        Ok(())
+    }
+
+    /// Sends a user message to one address, as a datagram of its own.
+    pub fn send_user(&mut self, to: SocketAddr, bytes: &[u8], out: &mut Outputs) {
+        self.state.send_user(&self.crypto, to, bytes, out);
+    }
+
+    /// Lets the layer above act outside of a call from here.
+    pub fn with_context<D: Delegate, R>(
+        &mut self,
+        now: Moment,
+        d: &mut D,
+        out: &mut Outputs,
+        f: impl FnOnce(&mut D, &mut Context<'_>) -> R,
+    ) -> R {
+        self.step(now, d, out, |step| step.call(f))
+    }
+
+    /// Takes over what another member of the same pool knows, as if its news had arrived one by one, but
+    /// without passing it on and without asking whether it is welcome. Metas and names are shared, which lets
+    /// a simulation start with large pools that know each other.
+    pub fn preload<D: Delegate>(&mut self, now: Moment, other: &Table, d: &mut D, out: &mut Outputs) {
+        self.step(now, d, out, |step| {
+            for entry in other.iter() {
+                step.adopt(entry);
+            }
+        });
+    }
+
+    /// All members, as this one sees them, itself included.
+    pub fn table(&self) -> &Table {
+        &self.state.table
+    }
+
+    /// This member.
+    pub fn local(&self) -> &Entry {
+        &self.state.me
+    }
+
+    /// The tunables.
+    pub fn config(&self) -> &SwimConfig {
+        &self.state.config
+    }
+
+    /// How little this member trusts its own judgement; 0 is healthy.
+    pub fn health_score(&self) -> u32 {
+        self.state.awareness.score()
+    }
+
+    /// Counters.
+    pub fn stats(&self) -> &Stats {
+        &self.state.stats
+    }
+
+    /// How many messages of its own wait to be spread.
+    pub fn queued(&self) -> usize {
+        self.state.queue.len()
+    }
+
+    /// The keys.
+    pub fn crypto(&self) -> &Crypto {
+        &self.crypto
+    }
+
+    /// Replaces the keys. Streams that are being read keep those they began with.
+    pub fn set_crypto(&mut self, crypto: Crypto) {
+        self.crypto = crypto;
+    }
+
+    /// A reader for a stream that begins now.
+    pub fn stream_reader(&self) -> StreamReader {
+        StreamReader::new(self.crypto.clone())
+    }
+
+    fn step<D: Delegate, R>(
+        &mut self,
+        now: Moment,
+        delegate: &mut D,
+        out: &mut Outputs,
+        f: impl FnOnce(&mut Step<'_, D>) -> R,
+    ) -> R {
+        let Self { crypto, state, .. } = self;
+        state.enter(now);
+        let mut step = Step { now, state, crypto, delegate, out };
+        let result = f(&mut step);
+        step.finish();
+        result
+    }
+}
+
+impl State {
+    /// Gossip ticks that nobody needed are passed over, so that news waits for the next one on the grid.
+    fn enter(&mut self, now: Moment) {
+        if !self.spreading {
+            self.gossip_ticks.skip(now);
+        }
+    }
+
+    /// Queues news of this member as it is.
+    pub(super) fn announce(&mut self) {
+        let Node { name, addr, meta, versions } = &*self.me.node;
+        let alive = Alive {
+            incarnation: self.me.incarnation,
+            node: name.as_bytes(),
+            addr: Some(*addr),
+            meta,
+            versions: *versions,
+        };
+        self.scratch.clear();
+        Message::Alive(alive).encode(&mut self.scratch);
+        self.queue.push(Some(name.clone()), Bytes::copy_from_slice(&self.scratch));
+    }
+
+    /// Queues news of a member; older news of it that still waits is dropped.
+    pub(super) fn broadcast(&mut self, name: &Name, message: &Message<'_>) -> BroadcastId {
+        self.scratch.clear();
+        message.encode(&mut self.scratch);
+        self.queue.push(Some(name.clone()), Bytes::copy_from_slice(&self.scratch))
+    }
+
+    /// Changes a member, this one included.
+    pub(super) fn change(&mut self, place: u32, change: impl FnOnce(&mut Entry)) {
+        self.table.update(place, change);
+        if place == SELF
+            && let Some(entry) = self.table.at(SELF)
+        {
+            self.me = entry.clone();
+        }
+    }
+
+    /// Adds a member.
+    pub(super) fn add(&mut self, entry: Entry) -> Option<u32> {
+        let place = self.table.insert(entry)?;
+        self.order.insert(place, &mut self.rng);
+        Some(place)
+    }
+
+    /// How long suspicions last now.
+    pub(super) fn terms(&self) -> Terms {
+        Terms::new(&self.config, self.table.len())
+    }
+
+    pub(super) fn next_seq(&mut self) -> u32 {
+        self.seq = self.seq.wrapping_add(1);
+        self.seq
+    }
+
+    pub(super) fn next_push_pull(&self, now: Moment) -> Moment {
+        match self.config.push_pull_interval {
+            Duration::ZERO => Moment::NEVER,
+            interval => now + push_pull_interval(interval, self.table.len()),
+        }
+    }
+}
+
+impl<D: Delegate> Step<'_, D> {
+    /// Calls the layer above.
+    pub(super) fn call<R>(&mut self, f: impl FnOnce(&mut D, &mut Context<'_>) -> R) -> R {
+        let State { table, rng, direct, .. } = &mut *self.state;
+        let mut context = Context { now: self.now, table, rng, out: self.out, direct };
+        f(self.delegate, &mut context)
+    }
+
+    /// Calls the layer above about a member.
+    pub(super) fn tell(&mut self, place: u32, f: impl FnOnce(&mut D, &mut Context<'_>, &Entry)) {
+        self.call(|delegate, context| {
+            let table = context.table;
+            if let Some(entry) = table.at(place) {
+                f(delegate, context, entry);
+            }
+        });
+    }
+
+    /// A message of a datagram.
+    fn message(&mut self, from: SocketAddr, message: Message<'_>) {
+        self.state.stats.messages_in += 1;
+        match message {
+            Message::Ping(ping) => self.ping(from, &ping),
+            Message::IndirectPing(ping) => self.indirect_ping(from, &ping),
+            Message::Ack(ack) => self.ack(&ack),
+            Message::Nack(seq) => self.nack(seq),
+            Message::Suspect(claim) => self.suspect(&claim),
+            Message::Alive(alive) => self.alive(&alive),
+            Message::Dead(claim) => self.dead(&claim),
+            Message::User(bytes) => self.call(|d, cx| d.user_message(cx, from, bytes)),
+        }
+    }
+
+    /// Ends the call: sends what the layer above wants sent, and looks whether the goodbye is over.
+    fn finish(mut self) {
+        if !self.state.direct.is_empty() {
+            let mut direct = std::mem::take(&mut self.state.direct);
+            for (to, bytes) in direct.drain(..) {
+                self.state.send_user(self.crypto, to, &bytes, self.out);
+            }
+            self.state.direct = direct;
+        }
+        self.end_goodbye();
+        self.state.spreading = !self.state.queue.is_empty() || self.delegate.has_broadcasts();
+    }
+}

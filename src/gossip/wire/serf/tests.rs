@@ -1,1 +1,0 @@
-//! Serf's messages.
