@@ -225,8 +225,9 @@ fn differences(
     sweep: bool,
 ) -> Vec<Command> {
     let mut commands = Vec::new();
-    let mut register =
-        |register: Option<Register>| commands.extend(register.map(|found| Command::Register(Box::new(found))));
+    let mut register = |register: Option<Register>| {
+        commands.extend(register.map(|found| Command::Register(Box::new(found))))
+    };
     let mut gone = Vec::new();
     for member in members.known() {
         match member.standing {

@@ -173,7 +173,13 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     let late_leader = LateBound::<Leader>::default();
     let (leadership, led) = watch::channel(Arc::new(Leadership::default()));
     let local = define_local(options, &facts, data_dir.as_ref())?;
-    let published = leadership_sender(leadership, &late_sessions, &late_leader, &local, (gossip.pools(), &facts.node_name));
+    let published = leadership_sender(
+        leadership,
+        &late_sessions,
+        &late_leader,
+        &local,
+        (gossip.pools(), &facts.node_name),
+    );
     let server = start_server(options, &facts, data_dir.as_ref(), &late_sessions, published, &metrics)?;
     let server = ManuallyDrop::new(server);
     let handle = server.raft.handle.clone();

@@ -57,7 +57,11 @@ fn run(invocation: &Invocation, io: &mut Io) -> CommandResult {
     let given = changes.iter().filter(|(flag, ..)| invocation.some_text(flag).is_some()).count();
     let (list, primary) = (invocation.is_on("list"), invocation.is_on("list-primary"));
     match given + usize::from(list) + usize::from(primary) {
-        0 => return Err(Failure::Usage("Exactly one of -install, -use, -remove, -list or -list-primary is needed.".to_owned())),
+        0 => {
+            return Err(Failure::Usage(
+                "Exactly one of -install, -use, -remove, -list or -list-primary is needed.".to_owned(),
+            ));
+        }
         1 => {}
         _ => return Err(Failure::text("Only a single action is allowed")),
     }
@@ -66,7 +70,9 @@ fn run(invocation: &Invocation, io: &mut Io) -> CommandResult {
         return Err(Failure::text("Error parsing relay factor: Relay factor must be in range: [0, 5]"));
     }
     if invocation.is_on("local-only") && !list && !primary {
-        return Err(Failure::text("Error validating local-only: local-only can only be set for list requests"));
+        return Err(Failure::text(
+            "Error validating local-only: local-only can only be set for list requests",
+        ));
     }
     let relay = (relay > 0).then(|| relay.to_string());
     let client = Client::connect(invocation, io)?;

@@ -3,8 +3,8 @@
 use std::ffi::OsString;
 
 use super::{
-    Command, catalog, event, exec, force_leave, info, join, keygen, keyring, kv, leave, lock, maint, members, monitor,
-    operator, reload, rtt, services, snapshot, validate, version, watch,
+    Command, catalog, event, exec, force_leave, info, join, keygen, keyring, kv, leave, lock, maint, members,
+    monitor, operator, reload, rtt, services, snapshot, validate, version, watch,
 };
 
 /// Commands that are built, but `agent`.

@@ -105,6 +105,13 @@ impl Metrics {
         }
     }
 
+    /// So many more.
+    pub fn add(&self, counter: Counter, more: u64) {
+        if let Some(counted) = self.counters.get(counter as usize) {
+            counted.add(more);
+        }
+    }
+
     /// This took so long.
     pub fn time(&self, timer: Timer, elapsed: Duration) {
         if let Some(series) = self.timers.get(timer as usize) {

@@ -57,6 +57,10 @@ series! {
     LeaderReapTombstones = ("leader.reapTombstones", None),
     /// A comparison of all members with the catalog.
     LeaderReconcile = ("leader.reconcile", None),
+    /// One round of gossip: choosing members, filling packets and sending them.
+    MemberlistGossip = ("memberlist.gossip", None),
+    /// A full exchange with another member that this one began.
+    MemberlistPushPull = ("memberlist.pushPullNode", None),
     /// From a proposal's arrival at the raft node to its commit.
     RaftCommitTime = ("raft.commitTime", None),
     /// Applying one entry.
@@ -82,6 +86,24 @@ series! {
     ClientRpc = "client.rpc",
     /// Those that were answered with an error.
     ClientRpcFailed = "client.rpc.failed",
+    /// Probes of members that nobody answered in time.
+    MemberlistDegraded = "memberlist.degraded.probe",
+    /// Members found alive, anew or again.
+    MemberlistAlive = "memberlist.msg.alive",
+    /// Members held dead.
+    MemberlistDead = "memberlist.msg.dead",
+    /// Members suspected.
+    MemberlistSuspect = "memberlist.msg.suspect",
+    /// Streams other members opened.
+    MemberlistTcpAccept = "memberlist.tcp.accept",
+    /// Streams opened to other members.
+    MemberlistTcpConnect = "memberlist.tcp.connect",
+    /// Bytes sent over streams.
+    MemberlistTcpSent = "memberlist.tcp.sent",
+    /// Bytes received in datagrams.
+    MemberlistUdpReceived = "memberlist.udp.received",
+    /// Bytes sent in datagrams.
+    MemberlistUdpSent = "memberlist.udp.sent",
     /// Proposals.
     RaftApply = "raft.apply",
     /// This server began to seek leadership.
@@ -96,11 +118,25 @@ series! {
     RaftVerifyLeader = "raft.verify_leader",
     /// Reads.
     RpcQuery = "rpc.query",
+    /// User events.
+    SerfEvents = "serf.events",
+    /// Members that failed.
+    SerfMemberFailed = "serf.member.failed",
+    /// Members that joined.
+    SerfMemberJoin = "serf.member.join",
+    /// Members that left.
+    SerfMemberLeft = "serf.member.left",
+    /// Members whose tags or address changed.
+    SerfMemberUpdate = "serf.member.update",
+    /// Queries.
+    SerfQueries = "serf.queries",
 }
 
 series! {
     /// Something that is so much, set by whoever owns it. In the table: its name.
     Gauge: &'static str;
+    /// How badly gossip runs at this agent, 0 for well: of the pool where it changed last.
+    MemberlistHealthScore = "memberlist.health.score",
     /// Entries in the last commit.
     RaftCommitNumLogs = "raft.commitNumLogs",
     /// Proposals in the last write of the log.

@@ -9,7 +9,7 @@ use actix_web::http::header::HeaderValue;
 use super::agent::{go_time, handle};
 use super::reply::{ContentType, Reply};
 use super::{Json, Request, WebError, agent_process};
-use crate::endpoints::agent::Agent;
+use crate::endpoints::agent::{Agent, MemberStatus};
 use crate::endpoints::operator::Operator;
 use crate::metrics::{Gauge, Labels, Metrics, Stats};
 
@@ -63,13 +63,29 @@ fn readings(request: &Request, agent: &Agent, metrics: &Metrics) -> Vec<Reading>
     ];
     let of_datacenter =
         [("state.nodes", size(view.nodes.len())), ("state.services", size(view.services.len()))];
-    let kept = [Gauge::RaftCommitNumLogs, Gauge::RaftDispatchNumLogs, Gauge::SessionTtlActive];
+    let kept = [
+        Gauge::MemberlistHealthScore,
+        Gauge::RaftCommitNumLogs,
+        Gauge::RaftDispatchNumLogs,
+        Gauge::SessionTtlActive,
+    ];
     let mut readings: Vec<Reading> =
         plain.into_iter().map(|(name, value)| Reading { name, labels: Labels::new(), value }).collect();
     readings.extend(of_datacenter.into_iter().map(|(name, value)| {
         let labels = vec![("datacenter", agent.facts.datacenter.clone())];
         Reading { name, labels, value }
     }));
+    for (wan, pool) in [(false, agent.members.lan()), (true, agent.members.wan())] {
+        if wan && agent.members.figures(true).is_none() {
+            continue;
+        }
+        for status in [MemberStatus::Alive, MemberStatus::Failed, MemberStatus::Left] {
+            let count = pool.iter().filter(|member| member.status == status).count();
+            let pool = if wan { "wan" } else { "lan" };
+            let labels = vec![("pool", pool.to_owned()), ("status", status.as_str().to_owned())];
+            readings.push(Reading { name: "serf.members", labels, value: size(count) });
+        }
+    }
     readings.extend(kept.into_iter().filter_map(|gauge| {
         let name = Gauge::ALL.get(gauge as usize)?;
         Some(Reading { name, labels: Labels::new(), value: metrics.gauge(gauge) })

@@ -32,7 +32,8 @@ fn view(nodes: &[(&str, Option<&str>)]) -> View {
             address: "10.0.0.1".into(),
             ..Node::default()
         };
-        let mut entry = NodeEntry { node: node.into(), services: Default::default(), checks: Default::default() };
+        let mut entry =
+            NodeEntry { node: node.into(), services: Default::default(), checks: Default::default() };
         if let Some(status) = status {
             let check = serf_health(name, status, "");
             entry.checks.insert(fold(SERF_HEALTH), check.into());
@@ -59,10 +60,22 @@ fn text(command: &Command) -> String {
 fn the_catalog_follows_the_members() {
     let table: &[(&str, &[(&str, Standing)], &[(&str, Option<&str>)], bool, &[&str])] = &[
         ("a new one", &[("a", Standing::Alive)], &[], false, &["register a passing"]),
-        ("itself, with its service", &[("own", Standing::Alive)], &[], false, &["register own passing server"]),
+        (
+            "itself, with its service",
+            &[("own", Standing::Alive)],
+            &[],
+            false,
+            &["register own passing server"],
+        ),
         ("known already", &[("a", Standing::Alive)], &[("a", Some("passing"))], true, &[]),
         ("back again", &[("a", Standing::Alive)], &[("a", Some("critical"))], false, &["register a passing"]),
-        ("failed", &[("a", Standing::Failed)], &[("a", Some("passing"))], false, &["register a critical node kept"]),
+        (
+            "failed",
+            &[("a", Standing::Failed)],
+            &[("a", Some("passing"))],
+            false,
+            &["register a critical node kept"],
+        ),
         ("failed long ago", &[("a", Standing::Failed)], &[("a", Some("critical"))], false, &[]),
         ("failed before it was known", &[("a", Standing::Failed)], &[], false, &[]),
         ("leaving", &[("a", Standing::Leaving)], &[("a", Some("passing"))], true, &[]),

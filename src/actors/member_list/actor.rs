@@ -26,9 +26,11 @@ use crate::actors::mailbox::Credit;
 use crate::actors::supervision::AliveToken;
 use crate::gossip::effect::Outputs;
 use crate::gossip::serf::{Pool, Status};
+use crate::gossip::wire::StreamMessage;
 use crate::gossip::{
     Command, CommandError, Coordinate, Done, Event, Exchange, ExchangeError, Input, StreamId, Ticket,
 };
+use crate::metrics::{Counter, Timer};
 
 /// Largest datagram.
 const DATAGRAM: usize = 64 << 10;
@@ -157,6 +159,8 @@ impl Open {
         }
         for reply in out.replies.drain(..) {
             if let Some(stream) = self.replies.remove(&reply.stream) {
+                let sent = u64::try_from(reply.bytes.len()).unwrap_or(0);
+                self.plan.metrics.add(Counter::MemberlistTcpSent, sent);
                 // The stream may have ended meanwhile.
                 let _ = stream.send(reply.bytes);
             }
@@ -212,6 +216,9 @@ impl Open {
     fn exchange(&mut self, exchange: Exchange) {
         match self.gate.leave() {
             Some(place) => {
+                self.plan.metrics.count(Counter::MemberlistTcpConnect);
+                let sent = u64::try_from(exchange.request.len()).unwrap_or(0);
+                self.plan.metrics.add(Counter::MemberlistTcpSent, sent);
                 let work = streams::exchange(exchange, self.pool.stream_reader(), self.news.clone(), place);
                 actix_rt::spawn(work);
             }
@@ -219,7 +226,11 @@ impl Open {
                 let full =
                     ExchangeError::Io(format!("{} exchanges are under way already", streams::OUTGOING));
                 // Through the channel: this is called from within a step.
-                let _ = self.news.send(News::Answer { exchange: exchange.id, result: Err(full) });
+                let _ = self.news.send(News::Answer {
+                    exchange: exchange.id,
+                    result: Err(full),
+                    took: Duration::ZERO,
+                });
             }
         }
     }
@@ -290,6 +301,7 @@ impl Open {
                 self.warn(&format!("memberlist: too many streams, refusing one from={from}"));
                 continue;
             };
+            self.plan.metrics.count(Counter::MemberlistTcpAccept);
             log!(debug, self.plan.area, memberlist, "memberlist: Stream connection from={from}");
             self.next_stream += 1;
             let (id, limit) = (StreamId(self.next_stream), self.plan.config.swim.tcp_timeout);
@@ -308,7 +320,12 @@ impl Open {
                     // What was not answered in the same step will not be: the stream is closed.
                     self.replies.remove(&stream);
                 }
-                News::Answer { exchange, result } => self.step(Input::Answer { exchange, result }),
+                News::Answer { exchange, result, took } => {
+                    if matches!(result, Ok(StreamMessage::PushPull(_))) {
+                        self.plan.metrics.time(Timer::MemberlistPushPull, took);
+                    }
+                    self.step(Input::Answer { exchange, result });
+                }
                 News::Dropped { from, reason } => {
                     Traffic::count(&self.handle.traffic().streams_dropped);
                     self.warn(&format!("memberlist: failed to receive: {reason} from={from}"));
@@ -330,7 +347,11 @@ impl Open {
             if self.timer.as_mut().poll(task).is_pending() {
                 return;
             }
+            let (begun, sent) = (Instant::now(), self.pool.swim_stats().packets_out);
             self.step(Input::Tick);
+            if self.pool.swim_stats().packets_out != sent {
+                self.plan.metrics.time(Timer::MemberlistGossip, begun.elapsed());
+            }
             if self.pool.deadline() <= deadline {
                 // It is due again already; others come first.
                 task.waker().wake_by_ref();

@@ -277,15 +277,16 @@ impl PoolHandle {
 
 fn figures(pool: &Pool) -> Figures {
     let clocks = pool.clocks();
+    let [_, intent_queue, query_queue, event_queue] = pool.queued();
     Figures {
         coordinate: pool.coordinate().clone(),
         health_score: pool.health_score(),
         member_time: clocks.member,
         event_time: clocks.event,
         query_time: clocks.query,
-        intent_queue: 0,
-        event_queue: 0,
-        query_queue: 0,
-        coordinate_resets: 0,
+        intent_queue,
+        event_queue,
+        query_queue,
+        coordinate_resets: pool.coordinate_resets(),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::rc::Rc;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tokio::io::{AsyncRead, AsyncReadExt as _, AsyncWriteExt as _};
 use tokio::net::TcpStream;
@@ -32,7 +32,7 @@ pub(super) enum News {
     /// A stream was too slow or broken, or what came over it no message; the text is for the log.
     Dropped { from: SocketAddr, reason: String },
     /// An exchange has ended.
-    Answer { exchange: ExchangeId, result: Result<StreamMessage, ExchangeError> },
+    Answer { exchange: ExchangeId, result: Result<StreamMessage, ExchangeError>, took: Duration },
 }
 
 /// The way from tasks to the actor. Every task sends once, and tasks are bounded, so it is too.
@@ -179,6 +179,7 @@ pub(super) async fn serve(
 /// Carries out an exchange.
 pub(super) async fn exchange(wanted: Exchange, reader: StreamReader, news: NewsSender, _place: Outgoing) {
     let Exchange { id, to, request, timeout: limit } = wanted;
+    let begun = Instant::now();
     let talk = async {
         let dialled = TcpStream::connect(to).await;
         let mut stream = dialled
@@ -193,5 +194,5 @@ pub(super) async fn exchange(wanted: Exchange, reader: StreamReader, news: NewsS
     };
     let result = timeout(limit, talk).await.unwrap_or(Err(ExchangeError::Timeout));
     // The actor may have gone; then nobody waits for it.
-    let _ = news.send(News::Answer { exchange: id, result });
+    let _ = news.send(News::Answer { exchange: id, result, took: begun.elapsed() });
 }

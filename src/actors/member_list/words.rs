@@ -1,7 +1,7 @@
 //! Which pool, and Consul's words for it in the log.
 
+use crate::gossip::Event;
 use crate::gossip::serf::{Member, Status};
-use crate::gossip::{Event, serf};
 
 /// A pool, as this agent takes part in it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
@@ -68,7 +68,7 @@ pub(super) fn log_event(area: Area, event: &Event, before: Option<Status>) {
         Event::Joined(member) => line("Join", member),
         Event::Updated(member) => log!(info, area, serf, "serf: EventMemberUpdate: {}", member.name),
         Event::Failed(member) => line("Failed", member),
-        Event::Left(member) if before == Some(serf::Status::Failed) => line("Leave (forced)", member),
+        Event::Left(member) if before == Some(Status::Failed) => line("Leave (forced)", member),
         Event::Left(member) => line("Leave", member),
         Event::Reaped(member) => log!(info, area, serf, "serf: EventMemberReap: {}", member.name),
         Event::Conflict { name, existing, other } => log!(

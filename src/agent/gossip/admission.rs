@@ -87,10 +87,12 @@ impl Admission for LanRules {
             return Ok(());
         }
         let id = tag(candidate, "id");
-        let same = members.find(|member| {
-            member.name != candidate.name && counts(member) && tag(member, "id").eq_ignore_ascii_case(id)
-        });
-        same.map_or(Ok(()), |other| Err(conflict(candidate, other)))
+        for member in members {
+            if member.name != candidate.name && counts(member) && tag(member, "id").eq_ignore_ascii_case(id) {
+                return Err(conflict(candidate, member));
+            }
+        }
+        Ok(())
     }
 
     fn admit_all(&self, candidates: &[Member], members: &[&Member]) -> Result<(), String> {
@@ -177,7 +179,12 @@ mod tests {
             ("fine", agent("x", OTHER), vec![], None),
             ("itself", agent("n1", OWN), vec![], None),
             ("plain Serf", member("pserf", &[]), vec![], None),
-            ("other datacenter", with("dc", "dc2"), vec![], Some("Member 'x' part of wrong datacenter 'dc2'")),
+            (
+                "other datacenter",
+                with("dc", "dc2"),
+                vec![],
+                Some("Member 'x' part of wrong datacenter 'dc2'"),
+            ),
             (
                 "a server whose tags cannot be read",
                 member("s", &[("role", "consul"), ("dc", "dc2")]),
@@ -194,13 +201,17 @@ mod tests {
                 "our id",
                 agent("x", OWN),
                 vec![],
-                Some("Member 'x' has conflicting node ID '11111111-2222-3333-4444-555555555555' with this agent's ID"),
+                Some(
+                    "Member 'x' has conflicting node ID '11111111-2222-3333-4444-555555555555' with this agent's ID",
+                ),
             ),
             (
                 "another's id",
                 agent("x", OTHER),
                 known.to_vec(),
-                Some("Member 'x' has conflicting node ID '99999999-2222-3333-4444-555555555555' with member 'y'"),
+                Some(
+                    "Member 'x' has conflicting node ID '99999999-2222-3333-4444-555555555555' with member 'y'",
+                ),
             ),
             ("the same member", agent("y", OTHER), known.to_vec(), None),
             ("one that left", agent("x", OTHER), vec![left], None),
@@ -230,7 +241,8 @@ mod tests {
     #[test]
     fn the_wan_pool_is_for_servers() {
         let rules = WanRules { allowed: Vec::new() };
-        let server = member("s1.dc1", &[("role", "consul"), ("port", "8300"), ("vsn", "2"), ("build", "1.8.7:")]);
+        let server =
+            member("s1.dc1", &[("role", "consul"), ("port", "8300"), ("vsn", "2"), ("build", "1.8.7:")]);
         assert_eq!(rules.admit_all(std::slice::from_ref(&server), &[]), Ok(()));
         let refused = rules.admit_all(&[server, agent("c1", OTHER)], &[]);
         assert_eq!(refused, Err("Member 'c1' is not a server".into()));

@@ -59,12 +59,8 @@ impl LanMembers {
             Role::Client => None,
             Role::Server(server) if member.name == self.facts.node_name || is_peer(id) => {
                 let [low, high, current, ..] = member.versions;
-                let meta = server_meta(
-                    &server.version,
-                    server.raft_version,
-                    server.non_voter,
-                    [low, high, current],
-                );
+                let meta =
+                    server_meta(&server.version, server.raft_version, server.non_voter, [low, high, current]);
                 Some((server.port, meta))
             }
             Role::Server(_) => None,

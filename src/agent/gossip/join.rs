@@ -7,8 +7,8 @@ use tracing::{info, warn};
 
 use crate::actors::member_list::{PoolError, PoolHandle};
 use crate::endpoints::keyring::several;
-use crate::gossip::ExchangeError;
 use crate::gossip::CommandError;
+use crate::gossip::ExchangeError;
 
 /// Nobody could be joined: what went wrong with each address, in Consul's form.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
@@ -90,7 +90,9 @@ pub async fn join(pool: &PoolHandle, addresses: &[String], default_port: u16) ->
         for address in found {
             match pool.join(address).await {
                 Ok(()) => joined += 1,
-                Err(error) => failures.push(format!("Failed to join {}: {}", address.ip(), reason(address, &error))),
+                Err(error) => {
+                    failures.push(format!("Failed to join {}: {}", address.ip(), reason(address, &error)))
+                }
             }
         }
     }
@@ -185,7 +187,10 @@ mod tests {
         let runtime = tokio::runtime::Builder::new_current_thread().build().unwrap();
         runtime.block_on(async {
             let found = resolve("localhost:1", 8301).await.unwrap();
-            assert!(found.iter().all(|address| address.ip().is_loopback() && address.port() == 1), "{found:?}");
+            assert!(
+                found.iter().all(|address| address.ip().is_loopback() && address.port() == 1),
+                "{found:?}"
+            );
             assert_eq!(resolve("", 8301).await, Err("lookup : no such host".to_owned()));
         });
     }

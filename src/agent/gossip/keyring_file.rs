@@ -4,7 +4,7 @@
 //! not the configuration: keys are changed in the running pool, and the file remembers them.
 
 use std::io;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
@@ -108,11 +108,6 @@ impl KeyringFile {
             error!(target: "agent", error = %failure, "the gossip keys are changed, but will be the former ones after a restart");
         }
     }
-
-    /// Where it is.
-    pub fn path(&self) -> &Path {
-        &self.path
-    }
 }
 
 /// As Consul lays the file out.
@@ -145,9 +140,9 @@ mod tests {
         let (keys, file) = load(Some(1));
         assert_eq!(keys, [vec![1; 16]]);
         let file = file.unwrap();
-        let mode = std::fs::metadata(file.path()).unwrap().permissions().mode();
+        let mode = std::fs::metadata(&file.path).unwrap().permissions().mode();
         assert_eq!(mode & 0o777, 0o600);
-        assert_eq!(std::fs::read_to_string(file.path()).unwrap(), "[\n  \"AQEBAQEBAQEBAQEBAQEBAQ==\"\n]");
+        assert_eq!(std::fs::read_to_string(&file.path).unwrap(), "[\n  \"AQEBAQEBAQEBAQEBAQEBAQ==\"\n]");
         file.keep(&[vec![2; 32], vec![1; 16]]);
         for key in [None, Some(1), Some(3)] {
             assert_eq!(load(key).0, [vec![2; 32], vec![1; 16]]);

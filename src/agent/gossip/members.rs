@@ -63,12 +63,7 @@ fn shown(member: &serf::Member) -> Member {
 
 /// A coordinate, as the catalog keeps it.
 pub fn coordinate(from: &crate::gossip::Coordinate) -> Coordinate {
-    Coordinate {
-        vec: from.vec.to_vec(),
-        error: from.error,
-        adjustment: from.adjustment,
-        height: from.height,
-    }
+    Coordinate { vec: from.vec.to_vec(), error: from.error, adjustment: from.adjustment, height: from.height }
 }
 
 impl Pools {

@@ -71,8 +71,7 @@ impl RunningGossip {
         let start = Starter { options, facts, data_dir, metrics, arbiter: &arbiter };
         let wan = options.wan.as_ref().map(|wan| start.wan(wan)).transpose()?;
         let lan = start.lan(&options.lan)?;
-        let default_ports =
-            (options.lan.bind.port(), options.wan.as_ref().map_or(0, |wan| wan.bind.port()));
+        let default_ports = (options.lan.bind.port(), options.wan.as_ref().map_or(0, |wan| wan.bind.port()));
         let pools = Pools { lan, wan, datacenter: facts.datacenter.clone(), default_ports };
         let gossip =
             Self { pools: Arc::new(pools), join: options.join.clone(), server: facts.server, arbiter };

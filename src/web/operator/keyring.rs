@@ -76,9 +76,9 @@ async fn body_key(request: &mut Request) -> Result<String, WebError> {
 
 fn relay_factor(text: Option<&str>) -> Result<u8, WebError> {
     let Some(text) = text else { return Ok(0) };
-    let number: i64 = text
-        .parse()
-        .map_err(|_| bad(format!("Error parsing relay factor: strconv.Atoi: parsing {text:?}: invalid syntax")))?;
+    let number: i64 = text.parse().map_err(|_| {
+        bad(format!("Error parsing relay factor: strconv.Atoi: parsing {text:?}: invalid syntax"))
+    })?;
     u8::try_from(number).ok().filter(|factor| *factor <= MAX_RELAY_FACTOR).ok_or_else(|| {
         bad(format!("Invalid relay-factor: Relay factor must be in range: [0, {MAX_RELAY_FACTOR}]"))
     })
@@ -119,7 +119,9 @@ mod tests {
             ),
             (
                 local_only(Some("xx"), true).err(),
-                Some("Bad request: Error parsing local-only: strconv.ParseBool: parsing \"xx\": invalid syntax"),
+                Some(
+                    "Bad request: Error parsing local-only: strconv.ParseBool: parsing \"xx\": invalid syntax",
+                ),
             ),
         ];
         for (found, wanted) in table {
