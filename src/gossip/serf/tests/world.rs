@@ -86,10 +86,9 @@ impl World {
         for n in 1..count {
             assert_eq!(world.join(n, 0), Ok(Done::Joined));
         }
-        assert!(
-            world.run_until(10, |world| (0..count)
-                .all(|n| world.sees(n, Status::Alive) == usize::from(count)))
-        );
+        // News reach nearly all by gossip, and all by the next full exchange.
+        let all = |world: &Self| (0..count).all(|n| world.sees(n, Status::Alive) == usize::from(count));
+        assert!(world.run_until(120, all));
         world.run(5);
         world
     }
