@@ -23,7 +23,7 @@ pub(super) struct Vector {
     pub(super) crypto: Crypto,
     /// Consul 1.8.7's LZW, of an older Go, left out the first clear code. Ours writes it, as Go does since,
     /// so what Consul compressed becomes one byte longer.
-    old_lzw: bool,
+    pub(super) old_lzw: bool,
 }
 
 pub(super) fn directory() -> PathBuf {
