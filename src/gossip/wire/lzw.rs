@@ -2,19 +2,22 @@
 //! GIF, and of Go's `compress/lzw`).
 //!
 //! The decoder is our own: it keeps every code as a place in what was decoded so far, so it has no table to
-//! prepare and no strings to rebuild, and starting over costs nothing. The encoder is the `weezl` crate's.
+//! prepare and no strings to rebuild, and starting over costs nothing. The encoder gives the same bytes as
+//! stock agents do, so that recorded traffic can be compared; crates differ from them at the edges.
 //!
 //! May not enter: the message around it.
-
-use weezl::BitOrder;
-use weezl::encode::Encoder;
 
 use super::WireError;
 
 /// Forget all codes.
-const CLEAR: usize = 256;
+const CLEAR_CODE: u32 = 256;
 /// Nothing follows.
-const END: usize = 257;
+const END_CODE: u32 = 257;
+/// The encoder starts over when it would make this code.
+const LAST_CODE: u32 = (1 << MAX_WIDTH) - 1;
+/// [`CLEAR_CODE`] and [`END_CODE`] as indices.
+const CLEAR: usize = CLEAR_CODE as usize;
+const END: usize = END_CODE as usize;
 /// One more than the largest code.
 const CODES: usize = 1 << 12;
 /// Bits of a code at the start.
@@ -150,22 +153,113 @@ fn too_large(size: usize, limit: usize) -> WireError {
     WireError::TooLarge { what: "decompressed message", size, limit }
 }
 
-/// Encodes; its table is kept from one call to the next.
+/// Slots of the encoder's hash table: twice as many as codes, so that runs stay short.
+const SLOTS: usize = 1 << 13;
+
+/// Encodes, to the same bytes as Go's `compress/lzw`; its table is kept from one call to the next.
 pub(super) struct Compressor {
-    encoder: Encoder,
+    /// Open addressing: a string (the code before its last byte, and that byte) and its code. 0 is free,
+    /// since no code is 0 bits below a string.
+    table: Box<[u32; SLOTS]>,
 }
 
 impl Default for Compressor {
     fn default() -> Self {
-        Self { encoder: Encoder::new(BitOrder::Lsb, 8) }
+        Self { table: Box::new([0; SLOTS]) }
+    }
+}
+
+/// Puts codes behind each other.
+struct Packer<'a> {
+    out: &'a mut Vec<u8>,
+    held: u64,
+    count: u32,
+}
+
+impl Packer<'_> {
+    fn put(&mut self, code: u32, width: u32) {
+        self.held |= u64::from(code) << self.count;
+        self.count += width;
+        while self.count >= 8 {
+            let [low, ..] = self.held.to_le_bytes();
+            self.out.push(low);
+            self.held >>= 8;
+            self.count -= 8;
+        }
+    }
+}
+
+/// The code that the next new string will get, and how wide codes are.
+struct Width {
+    last: u32,
+    bits: u32,
+}
+
+impl Width {
+    const START: Self = Self { last: END_CODE, bits: MIN_WIDTH };
+
+    /// Counts a code that was put. False if there are no more.
+    fn next(&mut self) -> bool {
+        self.last += 1;
+        if self.last == 1 << self.bits {
+            self.bits += 1;
+        }
+        self.last < LAST_CODE
     }
 }
 
 impl Compressor {
     /// Appends `bytes` in their short form to `out`.
     pub(super) fn encode(&mut self, bytes: &[u8], out: &mut Vec<u8>) {
-        self.encoder.reset();
-        // Cannot fail: every byte is a literal of the alphabet, and a vector always takes more.
-        _ = self.encoder.into_vec(out).encode_all(bytes).status;
+        let mut packer = Packer { out, held: 0, count: 0 };
+        let mut width = Width::START;
+        packer.put(CLEAR_CODE, MIN_WIDTH);
+        if let Some((&first, rest)) = bytes.split_first() {
+            self.table.fill(0);
+            let mut code = u32::from(first);
+            for &byte in rest {
+                let string = (code << 8) | u32::from(byte);
+                let slot = match self.find(string) {
+                    Ok(longer) => {
+                        code = longer;
+                        continue;
+                    }
+                    Err(slot) => slot,
+                };
+                packer.put(code, width.bits);
+                code = u32::from(byte);
+                if width.next() {
+                    if let Some(slot) = self.table.get_mut(slot) {
+                        *slot = (string << MAX_WIDTH) | width.last;
+                    }
+                } else {
+                    packer.put(CLEAR_CODE, MAX_WIDTH);
+                    width = Width::START;
+                    self.table.fill(0);
+                }
+            }
+            packer.put(code, width.bits);
+            if !width.next() {
+                packer.put(CLEAR_CODE, MAX_WIDTH);
+                width = Width::START;
+            }
+        }
+        packer.put(END_CODE, width.bits);
+        // The last byte is filled with zeros.
+        packer.put(0, 7);
+    }
+
+    /// The code of a string of 20 bits, or the slot where it belongs.
+    fn find(&self, string: u32) -> Result<u32, usize> {
+        // Fibonacci hashing: the upper 13 bits of a product.
+        let mut slot = (string.wrapping_mul(0x9e37_79b1) >> 19) as usize;
+        loop {
+            // `slot` is always in range.
+            match self.table.get(slot).copied().unwrap_or_default() {
+                0 => return Err(slot),
+                found if found >> MAX_WIDTH == string => return Ok(found & (CODES as u32 - 1)),
+                _ => slot = (slot + 1) % SLOTS,
+            }
+        }
     }
 }

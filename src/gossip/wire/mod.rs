@@ -2,7 +2,8 @@
 //!
 //! [`PacketReader`] peels a datagram (encryption, checksum, compression, compounds) down to borrowed
 //! [`Message`]s without copying; [`PacketWriter`] builds one. [`StreamReader`] collects a stream's bytes
-//! until they are a whole [`StreamMessage`].
+//! until they are a whole [`StreamMessage`]. What Serf puts into user
+//! messages is in [`serf`], what Consul puts into user events in [`event`].
 //!
 //! The format is written down in the project's notes on the gossip wire and proven on captured traffic
 //! of stock agents (`testdata/`). Structs are msgpack maps with sorted keys in the dialect of go-msgpack
@@ -13,11 +14,15 @@
 
 mod codec;
 mod crypto;
+pub mod event;
 mod lzw;
 mod message;
 mod msgpack;
 mod packet;
+pub mod serf;
 mod stream;
+#[cfg(test)]
+mod tests;
 
 pub use crypto::{Crypto, ENCRYPTION_OVERHEAD, Key, KeyError, Keyring};
 pub use message::{

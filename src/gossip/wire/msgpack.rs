@@ -426,4 +426,27 @@ impl<'a> Writer<'a> {
         self.out.push(0xc0);
         self
     }
+
+    /// A string as today's msgpack has it, with `str8`.
+    pub fn text(&mut self, text: &[u8]) -> &mut Self {
+        match u8::try_from(text.len()) {
+            Ok(size @ 32..) => {
+                self.head(0xd9, [size]);
+                self.out.extend_from_slice(text);
+                self
+            }
+            _ => self.raw(text),
+        }
+    }
+
+    /// Bytes as today's msgpack has them: `bin`.
+    pub fn binary(&mut self, bytes: &[u8]) -> &mut Self {
+        match (u8::try_from(bytes.len()), u16::try_from(bytes.len())) {
+            (Ok(size), _) => self.head(0xc4, [size]),
+            (_, Ok(size)) => self.head(0xc5, size.to_be_bytes()),
+            _ => self.head(0xc6, u32::try_from(bytes.len()).unwrap_or(u32::MAX).to_be_bytes()),
+        };
+        self.out.extend_from_slice(bytes);
+        self
+    }
 }
