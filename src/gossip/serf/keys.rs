@@ -147,7 +147,14 @@ impl Layer {
             decode_key_request(payload).map_err(|error| format!("Failed to decode key request: {error}"))?;
         let before = self.keys();
         let Some(ring) = self.crypto.keyring_mut() else {
-            return Err("Keyring is empty (encryption not enabled)".to_owned());
+            // Two texts, as Serf has them.
+            let text = match change {
+                Change::List => "Keyring is empty (encryption not enabled)",
+                Change::Install | Change::Use | Change::Remove => {
+                    "No keyring to modify (encryption not enabled)"
+                }
+            };
+            return Err(text.to_owned());
         };
         let text = |error: KeyError| error.to_string();
         match change {
