@@ -285,6 +285,7 @@ impl Swim {
     /// a simulation start with large pools that know each other.
     pub fn preload<D: Delegate>(&mut self, now: Moment, other: &Table, d: &mut D, out: &mut Outputs) {
         self.step(now, d, out, |step| {
+            step.state.table.reserve(other.len());
             for entry in other {
                 step.adopt(entry);
             }
