@@ -6,14 +6,14 @@ use bytes::Bytes;
 use proptest::prelude::*;
 
 use super::solo::{Solo, USER, names, question, state};
-use super::{address, tags};
+use super::address;
 use crate::gossip::Moment;
 use crate::gossip::effect::{Command, Input, StreamId};
 use crate::gossip::serf::intent::Recent;
 use crate::gossip::serf::roster::Roster;
 use crate::gossip::serf::{Member, Status};
 use crate::gossip::wire::serf::{Join, SerfMessage, SerfState, UserEvent};
-use crate::gossip::wire::{Alive, OUR_VERSIONS, PushPull, StreamMessage};
+use crate::gossip::wire::{OUR_VERSIONS, PushPull, StreamMessage};
 
 // 7.2
 
