@@ -78,7 +78,7 @@ fn messages(c: &mut Criterion) {
         });
         let message = bytes.get(1..).unwrap_or_default();
         c.bench_function(&format!("serf/decode_{name}"), |b| {
-            b.iter(|| SerfMessage::decode(black_box(message)).is_ok())
+            b.iter(|| SerfMessage::decode(black_box(message)).is_ok());
         });
     }
     let mut ltime = 512;

@@ -5,8 +5,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use proptest::prelude::*;
 
-use super::solo::{Solo, USER, names, question, state};
 use super::address;
+use super::solo::{Solo, USER, names, question, state};
 use crate::gossip::Moment;
 use crate::gossip::effect::{Command, Input, StreamId};
 use crate::gossip::serf::intent::Recent;
