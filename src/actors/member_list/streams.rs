@@ -1,6 +1,6 @@
 //! Streams: those other members open, and the exchanges this pool asks for. Each is a task with a deadline.
 
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::HashMap;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
@@ -12,7 +12,7 @@ use tokio::net::TcpStream;
 use tokio::sync::{mpsc, oneshot};
 use tokio::time::timeout;
 
-use crate::gossip::wire::{StreamMessage, StreamReader, WireError};
+use crate::gossip::wire::{PushPullNode, StreamMessage, StreamReader, WireError};
 use crate::gossip::{Exchange, ExchangeError, ExchangeId, StreamId};
 
 /// Streams of other members at a time; memberlist's bound.
@@ -21,6 +21,9 @@ pub(super) const INCOMING: usize = 128;
 const INCOMING_OF_ONE: usize = 64;
 /// Exchanges of this pool at a time.
 pub(super) const OUTGOING: usize = 128;
+/// Most bytes that the streams of others may hold together, those of messages that nobody has looked at yet
+/// included. Ten thousand members are some 3 MiB.
+const HELD: usize = 256 << 20;
 /// Bytes read at once.
 const CHUNK: usize = 16 << 10;
 
@@ -43,6 +46,7 @@ pub(super) type NewsSender = mpsc::UnboundedSender<News>;
 pub(super) struct Gate {
     inside: Rc<RefCell<HashMap<IpAddr, usize>>>,
     outgoing: Rc<RefCell<usize>>,
+    held: Rc<Cell<usize>>,
 }
 
 /// One place among the incoming streams; free again when dropped.
@@ -50,6 +54,20 @@ pub(super) struct Gate {
 pub(super) struct Place {
     gate: Gate,
     ip: IpAddr,
+    held: Cell<usize>,
+}
+
+impl Place {
+    /// Takes account of more bytes; false if all streams together hold too much.
+    fn hold(&self, bytes: usize) -> bool {
+        let all = self.gate.held.get().saturating_add(bytes);
+        if all > HELD {
+            return false;
+        }
+        self.gate.held.set(all);
+        self.held.set(self.held.get() + bytes);
+        true
+    }
 }
 
 /// One place among the exchanges.
@@ -66,7 +84,7 @@ impl Gate {
             return None;
         }
         inside.insert(ip, of_one + 1);
-        Some(Place { gate: self.clone(), ip })
+        Some(Place { gate: self.clone(), ip, held: Cell::default() })
     }
 
     /// A place for an exchange, if there is one.
@@ -82,6 +100,7 @@ impl Gate {
 
 impl Drop for Place {
     fn drop(&mut self) {
+        self.gate.held.set(self.gate.held.get().saturating_sub(self.held.get()));
         let mut inside = self.gate.inside.borrow_mut();
         if let Some(count) = inside.get_mut(&self.ip) {
             *count -= 1;
@@ -115,27 +134,49 @@ pub fn go_text(error: &io::Error) -> String {
 /// Why a stream gave no message.
 enum Failed {
     Io(io::Error),
+    TooMuch,
     Wire(WireError, Option<Vec<u8>>),
 }
 
+/// Reads one message. Those of strangers are held against their `place`; what this pool asked for is its own.
 async fn read(
     stream: &mut (impl AsyncRead + Unpin),
     mut reader: StreamReader,
+    place: Option<&Place>,
 ) -> Result<StreamMessage, Failed> {
+    let hold =
+        |bytes| if place.is_none_or(|place| place.hold(bytes)) { Ok(()) } else { Err(Failed::TooMuch) };
     let mut buffer = vec![0; CHUNK];
     loop {
         let length = stream.read(&mut buffer).await.map_err(Failed::Io)?;
         if length == 0 {
             return Err(Failed::Io(io::ErrorKind::UnexpectedEof.into()));
         }
+        hold(length)?;
         match reader.push(buffer.get(..length).unwrap_or_default()) {
-            Ok(Some(message)) => return Ok(message),
+            Ok(Some(message)) => {
+                hold(footprint(&message))?;
+                return Ok(message);
+            }
             Ok(None) => {}
             Err(error) => {
                 let refusal = reader.refusal(&error, &mut rand::rng());
                 return Err(Failed::Wire(error, refusal));
             }
         }
+    }
+}
+
+/// What a message takes in memory, about: a small compressed stream may unfold to a million members.
+fn footprint(message: &StreamMessage) -> usize {
+    match message {
+        StreamMessage::PushPull(all) => {
+            let nodes = all.nodes.len() * size_of::<PushPullNode>();
+            let bytes = all.nodes.iter().map(|node| node.name.len() + node.meta.len()).sum::<usize>();
+            nodes + bytes + all.user_state.len()
+        }
+        StreamMessage::User(bytes) => bytes.len(),
+        StreamMessage::Ping { .. } | StreamMessage::Ack { .. } | StreamMessage::Error(_) => 0,
     }
 }
 
@@ -147,13 +188,13 @@ pub(super) async fn serve(
     reader: StreamReader,
     limit: Duration,
     news: NewsSender,
-    _place: Place,
+    place: Place,
 ) {
     // Whether it is said at once or with a delay matters more than how many packets it takes.
     let _ = stream.set_nodelay(true);
     // The actor may have gone; then nobody needs to know.
     let dropped = |reason: String| drop(news.send(News::Dropped { from, reason }));
-    let message = match timeout(limit, read(&mut stream, reader)).await {
+    let message = match timeout(limit, read(&mut stream, reader, Some(&place))).await {
         Ok(Ok(message)) => message,
         Ok(Err(Failed::Wire(error, refusal))) => {
             if let Some(refusal) = refusal {
@@ -162,6 +203,7 @@ pub(super) async fn serve(
             return dropped(error.to_string());
         }
         Ok(Err(Failed::Io(error))) => return dropped(go_text(&error)),
+        Ok(Err(Failed::TooMuch)) => return dropped("streams hold too much memory together".to_owned()),
         Err(_) => return dropped("i/o timeout".to_owned()),
     };
     let (reply, answer) = oneshot::channel();
@@ -187,12 +229,44 @@ pub(super) async fn exchange(wanted: Exchange, reader: StreamReader, news: NewsS
         let _ = stream.set_nodelay(true);
         let broken = |error: io::Error| ExchangeError::Io(go_text(&error));
         stream.write_all(&request).await.map_err(broken)?;
-        read(&mut stream, reader).await.map_err(|failed| match failed {
+        read(&mut stream, reader, None).await.map_err(|failed| match failed {
             Failed::Io(error) => broken(error),
+            // Nothing is held against an exchange of our own.
+            Failed::TooMuch => ExchangeError::Timeout,
             Failed::Wire(error, _) => ExchangeError::Wire(error),
         })
     };
     let result = timeout(limit, talk).await.unwrap_or(Err(ExchangeError::Timeout));
     // The actor may have gone; then nobody waits for it.
     let _ = news.send(News::Answer { exchange: id, result, took: begun.elapsed() });
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn streams_together_hold_a_bounded_amount() {
+        let gate = Gate::default();
+        let places: Vec<_> =
+            (1..=4).map(|last| gate.enter(IpAddr::from([127, 0, 0, last])).expect("there is room")).collect();
+        for place in &places {
+            assert!(place.hold(HELD / 4));
+        }
+        assert!(!places[0].hold(1), "the fifth quarter is too much");
+        drop(places);
+        let next = gate.enter(IpAddr::from([127, 0, 0, 1])).expect("there is room");
+        assert!(next.hold(HELD), "all is free again");
+    }
+
+    #[test]
+    fn one_address_cannot_take_all_places() {
+        let gate = Gate::default();
+        let one = IpAddr::from([127, 0, 0, 1]);
+        let taken: Vec<_> = std::iter::from_fn(|| gate.enter(one)).collect();
+        assert_eq!(taken.len(), INCOMING_OF_ONE);
+        assert!(gate.enter(IpAddr::from([127, 0, 0, 2])).is_some(), "others still find a place");
+        drop(taken);
+        assert!(gate.enter(one).is_some());
+    }
 }
