@@ -24,6 +24,8 @@ pub(super) const OUTGOING: usize = 128;
 /// Most bytes that the streams of others may hold together, those of messages that nobody has looked at yet
 /// included. Ten thousand members are some 3 MiB.
 const HELD: usize = 256 << 20;
+/// What is said of a stream beyond that.
+const TOO_MUCH: &str = "streams hold too much memory together";
 /// Bytes read at once.
 const CHUNK: usize = 16 << 10;
 
@@ -203,7 +205,7 @@ pub(super) async fn serve(
             return dropped(error.to_string());
         }
         Ok(Err(Failed::Io(error))) => return dropped(go_text(&error)),
-        Ok(Err(Failed::TooMuch)) => return dropped("streams hold too much memory together".to_owned()),
+        Ok(Err(Failed::TooMuch)) => return dropped(TOO_MUCH.to_owned()),
         Err(_) => return dropped("i/o timeout".to_owned()),
     };
     let (reply, answer) = oneshot::channel();
@@ -231,8 +233,7 @@ pub(super) async fn exchange(wanted: Exchange, reader: StreamReader, news: NewsS
         stream.write_all(&request).await.map_err(broken)?;
         read(&mut stream, reader, None).await.map_err(|failed| match failed {
             Failed::Io(error) => broken(error),
-            // Nothing is held against an exchange of our own.
-            Failed::TooMuch => ExchangeError::Timeout,
+            Failed::TooMuch => ExchangeError::Io(TOO_MUCH.to_owned()),
             Failed::Wire(error, _) => ExchangeError::Wire(error),
         })
     };

@@ -214,7 +214,8 @@ impl Swim {
         let probe = state.probe.as_ref().map_or(state.probe_ticks.next, Probe::deadline);
         let mut deadline =
             probe.min(state.push_pull_at).min(state.suspicions.deadline()).min(state.relays.deadline());
-        if !state.queue.is_empty() || d.has_broadcasts() {
+        // Alone, news of itself stays queued for the first who comes.
+        if state.table.len() > 1 && (!state.queue.is_empty() || d.has_broadcasts()) {
             deadline = deadline.min(state.gossip_ticks.next);
         }
         match &state.leaving {
