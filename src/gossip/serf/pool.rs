@@ -331,6 +331,7 @@ impl Pool {
     /// Takes over whom another member of the same pool knows, as if it had been heard, and shares what it can.
     /// For simulations, which begin with large pools that know each other.
     pub fn preload(&mut self, now: Moment, other: &Self, out: &mut Outputs) {
+        self.layer.roster.reserve(other.layer.roster.len());
         self.swim.preload(now, other.swim.table(), &mut self.layer, out);
         self.layer.roster.share(&other.layer.roster);
     }
