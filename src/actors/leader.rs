@@ -81,6 +81,18 @@ pub struct MembersChanged {
     pub reaped: bool,
 }
 
+/// How far the comparison of members and catalog is.
+#[derive(Debug, Default)]
+struct Round {
+    /// Proposals of a comparison are under way.
+    comparing: bool,
+    /// Members changed since it began.
+    again: bool,
+    /// The next comparison also removes nodes that are no members any more. Not done by one that leadership
+    /// or news of other members cause: after a restart the members have to be found first.
+    sweep: bool,
+}
+
 /// The leader's duties.
 pub struct Leader {
     datacenter: String,
@@ -90,13 +102,7 @@ pub struct Leader {
     metrics: Arc<Metrics>,
     leads: bool,
     next: Option<SpawnHandle>,
-    /// Proposals of a comparison are under way.
-    comparing: bool,
-    /// Members changed since it began.
-    again: bool,
-    /// The next comparison also removes nodes that are no members any more. Not done by one that leadership
-    /// or news of other members cause: after a restart the members have to be found first.
-    sweep: bool,
+    round: Round,
     /// (when, state index then), oldest first.
     ages: VecDeque<(Instant, u64)>,
     _alive: AliveToken,
@@ -122,9 +128,7 @@ impl Leader {
             metrics,
             leads,
             next: None,
-            comparing: false,
-            again: false,
-            sweep: false,
+            round: Round::default(),
             ages,
             _alive: alive,
         }
@@ -135,9 +139,9 @@ impl Leader {
         let begun = Instant::now();
         let commands = {
             let view = self.state.view_full();
-            differences(&*self.members, &self.datacenter, &view, self.sweep)
+            differences(&*self.members, &self.datacenter, &view, self.round.sweep)
         };
-        (self.comparing, self.again, self.sweep) = (true, false, false);
+        self.round = Round { comparing: true, again: false, sweep: false };
         let proposer = Arc::clone(&self.proposer);
         let work = async move {
             for command in commands {
@@ -146,10 +150,10 @@ impl Leader {
             Ok::<(), EndpointError>(())
         };
         context.spawn(work.into_actor(self).map(move |outcome, leader, context| {
-            leader.comparing = false;
+            leader.round.comparing = false;
             leader.metrics.time(Timer::LeaderReconcile, begun.elapsed());
             let wait = match outcome {
-                Ok(()) if leader.again => TOGETHER,
+                Ok(()) if leader.round.again => TOGETHER,
                 Ok(()) => {
                     leader.schedule_sweep(context);
                     return;
@@ -169,7 +173,7 @@ impl Leader {
         }
         if self.leads {
             self.next = Some(context.run_later(RECONCILE, |leader, context| {
-                leader.sweep = true;
+                leader.round.sweep = true;
                 leader.reconcile(context);
             }));
         }
@@ -226,7 +230,7 @@ fn differences(
 ) -> Vec<Command> {
     let mut commands = Vec::new();
     let mut register = |register: Option<Register>| {
-        commands.extend(register.map(|found| Command::Register(Box::new(found))))
+        commands.extend(register.map(|found| Command::Register(Box::new(found))));
     };
     let mut gone = Vec::new();
     for member in members.known() {
@@ -377,9 +381,9 @@ impl Handler<MembersChanged> for Leader {
     type Result = ();
 
     fn handle(&mut self, changed: MembersChanged, context: &mut Context<Self>) {
-        self.sweep |= changed.reaped;
-        if self.comparing {
-            self.again = true;
+        self.round.sweep |= changed.reaped;
+        if self.round.comparing {
+            self.round.again = true;
         } else if self.leads {
             self.schedule(Duration::ZERO, context);
         }

@@ -138,3 +138,6 @@ pub fn start(
     handle.bind(supervised);
     Ok(handle)
 }
+
+#[cfg(test)]
+mod tests;

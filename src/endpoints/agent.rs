@@ -10,7 +10,7 @@ mod registry;
 pub mod service_health;
 pub mod service_view;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -267,6 +267,14 @@ impl Agent {
         (!endpoints.settings.disable_coordinates).then(|| self.members.coordinate())
     }
 
+    /// How many datacenters have a server in the WAN pool, the own one always among them.
+    fn known_datacenters(&self) -> usize {
+        let wan = self.members.wan();
+        let alive = wan.iter().filter(|member| member.status == MemberStatus::Alive);
+        let others = alive.filter_map(|member| member.tags.get("dc").map(String::as_str));
+        others.chain([self.facts.datacenter.as_str()]).collect::<BTreeSet<_>>().len()
+    }
+
     /// The figures behind `consul info`.
     pub fn stats(&self, endpoints: &Endpoints, raft: &RaftStatus) -> Stats {
         let leadership = endpoints.leader.leadership();
@@ -299,7 +307,7 @@ impl Agent {
             group(&[
                 ("acl", "disabled".to_owned()),
                 ("bootstrap", facts.bootstrap.to_string()),
-                ("known_datacenters", "1".to_owned()),
+                ("known_datacenters", self.known_datacenters().to_string()),
                 ("leader", leadership.is_leader.to_string()),
                 ("leader_addr", leadership.leader_address.clone().unwrap_or_default()),
                 ("server", facts.server.to_string()),

@@ -1,18 +1,22 @@
 //! What tests of endpoints share: a view built by hand, and endpoints around it that write nowhere.
 
+use std::collections::BTreeMap;
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use imbl::OrdMap;
 
+use super::agent::{AgentFacts, Member, MemberStatus, Members, PoolFigures};
 use super::decode::records::RegisterRequest;
+use super::event::{EventBus, Events, UserEvent};
 use super::{
     Applied, EndpointError, EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers,
 };
 use crate::state::command::Register;
-use crate::state::record::{Check, Node, ProxyConfig, Service};
+use crate::state::record::{Check, Coordinate, Node, ProxyConfig, Service};
 use crate::state::store::{MemoryStore, WriteStore};
 use crate::state::view::{Instance, NodeEntry, fold};
 use crate::state::{Command, StateReader, View};
@@ -174,4 +178,88 @@ impl Scene {
 /// The service ids of instances.
 pub fn names(instances: &[Instance]) -> String {
     instances.iter().map(|instance| &*instance.service.id).collect::<Vec<_>>().join(" ")
+}
+
+/// An agent that is alone in its pools.
+pub struct LoneMember {
+    lan: Member,
+    wan: Option<Member>,
+}
+
+impl LoneMember {
+    /// The agent of these facts; in the pool between datacenters only if it is a server.
+    pub fn new(facts: &AgentFacts) -> Self {
+        let role = if facts.server { "consul" } else { "node" };
+        let tags = [("dc", facts.datacenter.as_str()), ("id", &facts.node_id), ("role", role)];
+        let lan = Member {
+            name: facts.node_name.clone(),
+            address: facts.advertise_lan.clone(),
+            port: facts.ports.serf_lan,
+            tags: tags.map(|(key, value)| (key.to_owned(), value.to_owned())).into(),
+            status: MemberStatus::Alive,
+            protocol: [1, 5, 2],
+            delegate: [2, 5, 4],
+        };
+        let wan = facts.server.then(|| Member {
+            name: format!("{}.{}", facts.node_name, facts.datacenter),
+            address: facts.advertise_wan.clone(),
+            port: facts.ports.serf_wan,
+            ..lan.clone()
+        });
+        Self { lan, wan }
+    }
+}
+
+impl Members for LoneMember {
+    fn lan(&self) -> Vec<Member> {
+        vec![self.lan.clone()]
+    }
+
+    fn wan(&self) -> Vec<Member> {
+        self.wan.iter().cloned().collect()
+    }
+
+    fn figures(&self, wan: bool) -> Option<PoolFigures> {
+        (!wan || self.wan.is_some()).then(PoolFigures::default)
+    }
+
+    fn coordinate(&self) -> Coordinate {
+        Coordinate { vec: vec![0.0; 8], error: 1.5, adjustment: 0.0, height: 10.0e-6 }
+    }
+
+    fn wan_coordinates(&self) -> BoxFuture<'_, BTreeMap<String, Coordinate>> {
+        let known = self.wan.iter().map(|member| (member.name.clone(), self.coordinate())).collect();
+        Box::pin(std::future::ready(known))
+    }
+
+    fn join(&self, address: &str, _: bool) -> BoxFuture<'_, Result<(), EndpointError>> {
+        let text = format!("Failed to join {address}");
+        Box::pin(async move { Err(EndpointError::Refused(text)) })
+    }
+
+    fn force_leave(&self, node: &str, _: bool) -> BoxFuture<'_, Result<(), EndpointError>> {
+        let error = EndpointError::Refused(format!("agent: No node found with name '{node}'"));
+        Box::pin(async move { Err(error) })
+    }
+}
+
+/// The bus of an agent that is alone: what it fires, it hears.
+pub struct LoneBus {
+    events: Arc<Events>,
+    clock: AtomicU64,
+}
+
+impl LoneBus {
+    /// A bus to these events.
+    pub fn new(events: &Arc<Events>) -> Self {
+        Self { events: Arc::clone(events), clock: AtomicU64::new(0) }
+    }
+}
+
+impl EventBus for LoneBus {
+    fn fire(&self, mut event: UserEvent) -> BoxFuture<'_, Result<(), EndpointError>> {
+        event.lamport_time = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
+        self.events.receive(event);
+        Box::pin(async { Ok(()) })
+    }
 }

@@ -162,6 +162,7 @@ impl TestServer {
             proposer: proposer.clone(),
             leader: leader.clone(),
             sessions: timers.clone(),
+            coordinates: Arc::default(),
             settings: Arc::new(endpoint_settings),
         };
         let register = Command::Register(Box::new(crate::state::command::Register {

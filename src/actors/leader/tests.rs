@@ -1,3 +1,5 @@
+use imbl::OrdMap;
+
 use super::*;
 use crate::state::view::{NodeEntry, View, fold};
 
@@ -12,7 +14,7 @@ impl KnownMembers for Fixed {
         name == "stranger" || self.0.iter().any(|member| member.name == name)
     }
 
-    fn own_name(&self) -> &str {
+    fn own_name(&self) -> &'static str {
         "own"
     }
 }
@@ -32,8 +34,7 @@ fn view(nodes: &[(&str, Option<&str>)]) -> View {
             address: "10.0.0.1".into(),
             ..Node::default()
         };
-        let mut entry =
-            NodeEntry { node: node.into(), services: Default::default(), checks: Default::default() };
+        let mut entry = NodeEntry { node: node.into(), services: OrdMap::new(), checks: OrdMap::new() };
         if let Some(status) = status {
             let check = serf_health(name, status, "");
             entry.checks.insert(fold(SERF_HEALTH), check.into());
@@ -46,7 +47,7 @@ fn view(nodes: &[(&str, Option<&str>)]) -> View {
 fn text(command: &Command) -> String {
     match command {
         Command::Register(register) => {
-            let checks: Vec<_> = register.checks.iter().map(|check| check.status.to_string()).collect();
+            let checks: Vec<_> = register.checks.iter().map(|check| check.status.clone()).collect();
             let service = if register.service.is_some() { " server" } else { "" };
             let kept = if register.skip_node_update { " node kept" } else { "" };
             format!("register {} {}{service}{kept}", register.node.node, checks.join(","))
@@ -56,9 +57,12 @@ fn text(command: &Command) -> String {
     }
 }
 
+/// Name, members, nodes of the catalog, whether it is swept, what is proposed.
+type Case<'a> = (&'a str, &'a [(&'a str, Standing)], &'a [(&'a str, Option<&'a str>)], bool, &'a [&'a str]);
+
 #[test]
 fn the_catalog_follows_the_members() {
-    let table: &[(&str, &[(&str, Standing)], &[(&str, Option<&str>)], bool, &[&str])] = &[
+    let table: &[Case] = &[
         ("a new one", &[("a", Standing::Alive)], &[], false, &["register a passing"]),
         (
             "itself, with its service",

@@ -90,15 +90,14 @@ impl MemberListActor {
     }
 
     fn open(&mut self) -> Result<Open, String> {
-        let (doors, pool) = match self.first.take() {
-            Some(first) => first,
-            None => {
-                let doors = Doors::bind(self.plan.bind).map_err(|error| error.to_string())?;
-                let figures = self.handle.figures();
-                let clocks = (figures.member_time, figures.event_time, figures.query_time);
-                let known = lines_of(&self.handle.members(), clocks);
-                (doors, self.plan.pool(self.handle.current_keys(), Some(known))?)
-            }
+        let (doors, pool) = if let Some(first) = self.first.take() {
+            first
+        } else {
+            let doors = Doors::bind(self.plan.bind).map_err(|error| error.to_string())?;
+            let figures = self.handle.figures();
+            let clocks = (figures.member_time, figures.event_time, figures.query_time);
+            let known = lines_of(&self.handle.members(), clocks);
+            (doors, self.plan.pool(self.handle.current_keys(), Some(known))?)
         };
         let doors = doors.open().map_err(|error| streams::go_text(&error))?;
         let (news, heard) = mpsc::unbounded_channel();
@@ -214,24 +213,17 @@ impl Open {
     }
 
     fn exchange(&mut self, exchange: Exchange) {
-        match self.gate.leave() {
-            Some(place) => {
-                self.plan.metrics.count(Counter::MemberlistTcpConnect);
-                let sent = u64::try_from(exchange.request.len()).unwrap_or(0);
-                self.plan.metrics.add(Counter::MemberlistTcpSent, sent);
-                let work = streams::exchange(exchange, self.pool.stream_reader(), self.news.clone(), place);
-                actix_rt::spawn(work);
-            }
-            None => {
-                let full =
-                    ExchangeError::Io(format!("{} exchanges are under way already", streams::OUTGOING));
-                // Through the channel: this is called from within a step.
-                let _ = self.news.send(News::Answer {
-                    exchange: exchange.id,
-                    result: Err(full),
-                    took: Duration::ZERO,
-                });
-            }
+        if let Some(place) = self.gate.leave() {
+            self.plan.metrics.count(Counter::MemberlistTcpConnect);
+            let sent = u64::try_from(exchange.request.len()).unwrap_or(0);
+            self.plan.metrics.add(Counter::MemberlistTcpSent, sent);
+            let work = streams::exchange(exchange, self.pool.stream_reader(), self.news.clone(), place);
+            actix_rt::spawn(work);
+        } else {
+            let full = ExchangeError::Io(format!("{} exchanges are under way already", streams::OUTGOING));
+            let answer = News::Answer { exchange: exchange.id, result: Err(full), took: Duration::ZERO };
+            // Through the channel: this is called from within a step. Its other end is this actor's.
+            let _ = self.news.send(answer);
         }
     }
 

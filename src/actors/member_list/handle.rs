@@ -254,6 +254,16 @@ impl PoolHandle {
         self.shared.actor.get().and_then(Supervised::address)
     }
 
+    #[cfg(test)]
+    pub(super) fn is_running(&self) -> bool {
+        self.actor().is_some()
+    }
+
+    #[cfg(test)]
+    pub(super) fn break_it(&self) {
+        self.actor().unwrap().do_send(super::tests::Break);
+    }
+
     pub(super) fn publish_members(&self, pool: &Pool) {
         self.shared.members.store(Arc::new(pool.members().cloned().collect()));
     }

@@ -6,7 +6,7 @@
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write as _};
-use std::os::unix::fs::OpenOptionsExt as _;
+use std::os::unix::fs::{DirBuilderExt as _, OpenOptionsExt as _};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
@@ -50,7 +50,12 @@ impl SnapshotFile {
     pub fn open(path: &Path) -> Result<(Self, Vec<u8>), SnapshotError> {
         let wrong = |doing| move |source| SnapshotError { doing, path: path.to_owned(), source };
         if let Some(directory) = path.parent() {
-            fs::create_dir_all(directory).map_err(wrong("create the directory of"))?;
+            let mut builder = fs::DirBuilder::new();
+            builder
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)
+                .map_err(wrong("create the directory of"))?;
         }
         let content = match fs::read(path) {
             Ok(content) => content,

@@ -56,14 +56,13 @@ impl LanMembers {
         let id = tag("id");
         let server = match role(&member.tags) {
             Role::Stranger => return None,
-            Role::Client => None,
             Role::Server(server) if member.name == self.facts.node_name || is_peer(id) => {
                 let [low, high, current, ..] = member.versions;
                 let meta =
                     server_meta(&server.version, server.raft_version, server.non_voter, [low, high, current]);
                 Some((server.port, meta))
             }
-            Role::Server(_) => None,
+            Role::Client | Role::Server(_) => None,
         };
         Some(Member {
             id: id.to_owned(),

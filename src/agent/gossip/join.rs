@@ -5,7 +5,7 @@ use std::time::Duration;
 
 use tracing::{info, warn};
 
-use crate::actors::member_list::{PoolError, PoolHandle};
+use crate::actors::member_list::{Area, PoolError, PoolHandle};
 use crate::endpoints::keyring::several;
 use crate::gossip::CommandError;
 use crate::gossip::ExchangeError;
@@ -73,9 +73,10 @@ async fn resolve(text: &str, default_port: u16) -> Result<Vec<SocketAddr>, Strin
 pub async fn join(pool: &PoolHandle, addresses: &[String], default_port: u16) -> Result<usize, JoinError> {
     let title = pool.area().title();
     let listed = format!("[{}]", addresses.join(", "));
-    match title {
-        "WAN" => info!(target: "agent", wan_addresses = %listed, "(WAN) joining"),
-        _ => info!(target: "agent", lan_addresses = %listed, "(LAN) joining"),
+    if pool.area() == Area::ServerWan {
+        info!(target: "agent", wan_addresses = %listed, "(WAN) joining");
+    } else {
+        info!(target: "agent", lan_addresses = %listed, "(LAN) joining");
     }
     let mut joined = 0_usize;
     let mut failures = Vec::new();
@@ -91,7 +92,7 @@ pub async fn join(pool: &PoolHandle, addresses: &[String], default_port: u16) ->
             match pool.join(address).await {
                 Ok(()) => joined += 1,
                 Err(error) => {
-                    failures.push(format!("Failed to join {}: {}", address.ip(), reason(address, &error)))
+                    failures.push(format!("Failed to join {}: {}", address.ip(), reason(address, &error)));
                 }
             }
         }

@@ -4,6 +4,7 @@
 //! not the configuration: keys are changed in the running pool, and the file remembers them.
 
 use std::io;
+use std::os::unix::fs::DirBuilderExt as _;
 use std::path::PathBuf;
 
 use base64::Engine as _;
@@ -97,7 +98,12 @@ impl KeyringFile {
     fn write(&self, keys: &[Vec<u8>]) -> Result<(), KeyringFileError> {
         let wrong = |doing| move |source| KeyringFileError::Io { doing, path: self.path.clone(), source };
         if let Some(directory) = self.path.parent() {
-            std::fs::create_dir_all(directory).map_err(wrong("create the directory of"))?;
+            let mut builder = std::fs::DirBuilder::new();
+            builder
+                .recursive(true)
+                .mode(0o700)
+                .create(directory)
+                .map_err(wrong("create the directory of"))?;
         }
         write_whole(&self.path, &content(keys)).map_err(wrong("write"))
     }

@@ -9,7 +9,7 @@ use futures::future::BoxFuture;
 use tracing::{info, warn};
 
 use super::join::join;
-use crate::actors::member_list::{MemberEvent, PoolError, PoolHandle};
+use crate::actors::member_list::{Area, MemberEvent, PoolError, PoolHandle};
 use crate::endpoints::EndpointError;
 use crate::endpoints::agent::{Member, MemberStatus, Members, PoolFigures};
 use crate::endpoints::event::{EventBus, Events, UserEvent};
@@ -82,7 +82,11 @@ impl Pools {
     /// [`EndpointError::Refused`] in Consul's words.
     pub async fn join_all(&self, addresses: &[String], wan: bool) -> Result<usize, EndpointError> {
         let Some(pool) = self.pool(wan) else {
-            return Err(EndpointError::Refused("Must be a server to join WAN cluster".to_owned()));
+            let text = match self.lan.area() {
+                Area::ClientLan => "Must be a server to join WAN cluster",
+                _ => "WAN Federation is disabled",
+            };
+            return Err(EndpointError::Refused(text.to_owned()));
         };
         let (lan_port, wan_port) = self.default_ports;
         let port = if wan { wan_port } else { lan_port };
@@ -91,10 +95,8 @@ impl Pools {
 
     async fn remove(&self, node: &str, prune: bool) -> Result<(), EndpointError> {
         info!(target: "agent", node, "Force leaving node");
-        let wan_name = match node.strip_suffix(&self.datacenter).is_some_and(|name| name.ends_with('.')) {
-            true => node.to_owned(),
-            false => format!("{node}.{}", self.datacenter),
-        };
+        let is_wan_name = node.strip_suffix(&self.datacenter).is_some_and(|name| name.ends_with('.'));
+        let wan_name = if is_wan_name { node.to_owned() } else { format!("{node}.{}", self.datacenter) };
         let wan = self.wan.as_ref().filter(|wan| wan.member(&wan_name).is_some());
         let lan = self.lan.member(node).is_some();
         if !lan && (wan.is_none() || wan_name != node) {

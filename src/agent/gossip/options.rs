@@ -82,14 +82,14 @@ impl GossipOptions {
             bind: network.serf_lan_bind,
             advertise: network.serf_lan_advertise,
             allowed: network.serf_lan_allowed_cidrs.clone(),
-            swim: swim(SwimConfig::lan(), &settings.gossip_lan),
+            swim: swim(&settings.gossip_lan, SwimConfig::lan()),
             serf: serf(join.reconnect_timeout),
         };
         let wan = network.serf_wan.filter(|_| settings.server).map(|(bind, advertise)| PoolOptions {
             bind,
             advertise,
             allowed: network.serf_wan_allowed_cidrs.clone(),
-            swim: swim(SwimConfig::wan(), &settings.gossip_wan),
+            swim: swim(&settings.gossip_wan, SwimConfig::wan()),
             serf: serf(join.reconnect_timeout_wan),
         });
         let encryption = &settings.encryption;
@@ -117,15 +117,13 @@ impl GossipOptions {
     }
 }
 
-fn swim(profile: SwimConfig, given: &Gossip) -> SwimConfig {
-    SwimConfig {
-        gossip_interval: given.gossip_interval,
-        gossip_nodes: usize::try_from(given.gossip_nodes).unwrap_or(usize::MAX),
-        probe_interval: given.probe_interval,
-        probe_timeout: given.probe_timeout,
-        suspicion_mult: given.suspicion_mult,
-        retransmit_mult: given.retransmit_mult,
-        dead_node_reclaim: DEAD_NODE_RECLAIM,
-        ..profile
-    }
+fn swim(given: &Gossip, mut profile: SwimConfig) -> SwimConfig {
+    profile.gossip_interval = given.gossip_interval;
+    profile.gossip_nodes = usize::try_from(given.gossip_nodes).unwrap_or(usize::MAX);
+    profile.probe_interval = given.probe_interval;
+    profile.probe_timeout = given.probe_timeout;
+    profile.suspicion_mult = given.suspicion_mult;
+    profile.retransmit_mult = given.retransmit_mult;
+    profile.dead_node_reclaim = DEAD_NODE_RECLAIM;
+    profile
 }

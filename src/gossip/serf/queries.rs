@@ -356,7 +356,9 @@ impl Layer {
             return;
         }
         let now = cx.now;
-        for (_, asked) in self.queries.asked.extract_if(.., |_, asked| asked.deadline <= now) {
+        let ended = |(key, asked): (&(LTime, u32), &Asked)| (asked.deadline <= now).then_some(*key);
+        let ended: Vec<_> = self.queries.asked.iter().filter_map(ended).collect();
+        for asked in ended.iter().filter_map(|key| self.queries.asked.remove(key)) {
             Self::end_query(cx, asked);
         }
     }

@@ -12,9 +12,10 @@ use super::super::event::EventHandles;
 use super::super::testing::TestServer;
 use crate::actors::local_state::LocalState;
 use crate::endpoints::EndpointError;
-use crate::endpoints::agent::{Agent, AgentControl, AgentFacts, AgentPorts, LocalAgent, LoneMember};
-use crate::endpoints::event::{Events, LoneBus};
+use crate::endpoints::agent::{Agent, AgentControl, AgentFacts, AgentPorts, LocalAgent};
+use crate::endpoints::event::Events;
 use crate::endpoints::operator::{Operator, RaftInfo, RaftStatus, SnapshotRestore};
+use crate::endpoints::testing::{LoneBus, LoneMember};
 use crate::state::archive::{ArchiveReader, ArchiveRecord};
 
 /// Counts how often it was told what, and keeps restored records.
@@ -74,7 +75,7 @@ fn start(ui: bool) -> (TestServer, Arc<Switches>) {
     let server = TestServer::with_handles(
         |settings, _| settings.ui = ui,
         |_, handles| {
-            let bus = Arc::new(LoneBus(Arc::clone(&events)));
+            let bus = Arc::new(LoneBus::new(&events));
             handles
                 .with(Arc::new(agent))
                 .with(Arc::new(operator))

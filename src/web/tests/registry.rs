@@ -13,9 +13,8 @@ use super::super::testing::{TestReply, TestServer};
 use crate::definition::Status;
 use crate::endpoints::EndpointError;
 use crate::endpoints::agent::registration::{CheckRegistration, Registration, Rules, Source};
-use crate::endpoints::agent::{
-    Agent, AgentControl, AgentFacts, LocalAgent, LocalRegistry, LocalSnapshot, LoneMember,
-};
+use crate::endpoints::agent::{Agent, AgentControl, AgentFacts, LocalAgent, LocalRegistry, LocalSnapshot};
+use crate::endpoints::testing::LoneMember;
 use crate::state::record::Check;
 
 #[derive(Default)]
