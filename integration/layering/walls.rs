@@ -161,7 +161,7 @@ pub const ROOMS: &[Room] = &[
     Room {
         name: "dns",
         core: false,
-        rooms: &["endpoints", "state"],
+        rooms: &["endpoints", "metrics", "state"],
         crates: &[
             "tokio",
             "futures",

@@ -252,7 +252,7 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         banner(options, &facts);
     }
 
-    let metrics = measure::metrics(&options.telemetry);
+    let metrics = measure::metrics(&options.telemetry, &facts.node_name);
     actix_rt::spawn(measure::keep_time(Arc::clone(&metrics)));
     let late_sessions = LateBound::<SessionManager>::default();
     let late_leader = LateBound::<Leader>::default();
@@ -273,7 +273,13 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     // Parts that follow the configuration subscribe to this.
     let (live, _) = watch::channel(Arc::new(options.live.clone()));
 
-    let dns = RunningDns::start(&options.dns, &options.live.dns, state.clone(), Arc::clone(&leader))?;
+    let dns = RunningDns::start(
+        &options.dns,
+        &options.live.dns,
+        state.clone(),
+        Arc::clone(&leader),
+        Arc::clone(&metrics),
+    )?;
     let endpoints = Endpoints {
         state,
         proposer,
