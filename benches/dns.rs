@@ -96,7 +96,7 @@ fn dns(criterion: &mut Criterion) {
     let mut machine = state();
     let make = |machine: &StateMachine| {
         let settings = Arc::new(ArcSwap::from_pointee(DnsSettings::default()));
-        Dns::new(DnsFacts::default(), machine.reader(), Arc::new(Leads), settings)
+        Dns::new(DnsFacts::default(), machine.reader(), Arc::new(Leads), settings, Arc::default())
     };
     let dns = make(&machine);
     let mut rng = SmallRng::seed_from_u64(1);

@@ -292,6 +292,51 @@ fn over_tls() {
     assert_eq!(addresses(&ask_stream(&mut tls(server, "dns2.example", &second), &asked)).len(), 1);
 }
 
+/// `verify_incoming` holds for DNS over TLS as for HTTPS.
+#[test]
+fn over_tls_only_for_clients_with_a_certificate() {
+    let home = tempfile::tempdir().expect("a directory");
+    let key = || rcgen::KeyPair::generate().expect("a key");
+    let mut params = rcgen::CertificateParams::new(Vec::new()).expect("parameters");
+    params.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+    let authority_key = key();
+    let authority = params.self_signed(&authority_key).expect("an authority");
+    let issuer = rcgen::Issuer::new(params, authority_key);
+    let issue = |name: &str| {
+        let key = key();
+        let params = rcgen::CertificateParams::new([name.to_owned()]).expect("parameters");
+        (params.signed_by(&key, &issuer).expect("a certificate"), key)
+    };
+    let (server, server_key) = issue("dns.example");
+    let (client, client_key) = issue("client.example");
+    let write = |name: &str, text: String| {
+        let file = home.path().join(name);
+        std::fs::write(&file, text).expect("it is written");
+        file
+    };
+    let port = std::net::TcpListener::bind("127.0.0.1:0")
+        .and_then(|socket| socket.local_addr())
+        .expect("a free port")
+        .port();
+    let agent = Setup::dev()
+        .with(json!({
+            "ports": { "dns_tls": port },
+            "ca_file": write("ca.pem", authority.pem()),
+            "cert_file": write("cert.pem", server.pem()),
+            "key_file": write("key.pem", server_key.serialize_pem()),
+            "verify_incoming_https": true,
+        }))
+        .start();
+    let address = SocketAddr::new(agent.http().ip(), port);
+    let asked = query("node1.node.consul", A, 0);
+    let proof = (client.der().clone(), client_key.serialize_der());
+    let mut known = tls_as(address, "dns.example", authority.der(), Some(proof));
+    assert_eq!(addresses(&ask_stream(&mut known, &asked)).len(), 1);
+    let mut stranger = tls(address, "dns.example", authority.der());
+    let refused = stranger.write_all(&framed(&asked)).is_err() || read_framed(&mut stranger).is_err();
+    assert!(refused, "a client without a certificate gets no answer");
+}
+
 type TlsClient = rustls::StreamOwned<rustls::ClientConnection, TcpStream>;
 
 fn tls(
@@ -299,14 +344,30 @@ fn tls(
     name: &str,
     certificate: &rustls::pki_types::CertificateDer<'static>,
 ) -> TlsClient {
+    tls_as(server, name, certificate, None)
+}
+
+/// With a certificate and key of its own, if any.
+fn tls_as(
+    server: SocketAddr,
+    name: &str,
+    certificate: &rustls::pki_types::CertificateDer<'static>,
+    proof: Option<(rustls::pki_types::CertificateDer<'static>, Vec<u8>)>,
+) -> TlsClient {
     let mut roots = rustls::RootCertStore::empty();
     roots.add(certificate.clone()).expect("a certificate");
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = rustls::ClientConfig::builder_with_provider(provider)
+    let config = rustls::ClientConfig::builder_with_provider(provider)
         .with_safe_default_protocol_versions()
         .expect("versions")
-        .with_root_certificates(roots)
-        .with_no_client_auth();
+        .with_root_certificates(roots);
+    let mut config = match proof {
+        Some((certificate, key)) => {
+            let key = rustls::pki_types::PrivatePkcs8KeyDer::from(key);
+            config.with_client_auth_cert(vec![certificate], key.into()).expect("a certificate with its key")
+        }
+        None => config.with_no_client_auth(),
+    };
     config.alpn_protocols = vec![b"dot".to_vec()];
     let name = name.to_owned().try_into().expect("a name");
     let connection = rustls::ClientConnection::new(Arc::new(config), name).expect("a connection");

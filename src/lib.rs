@@ -15,5 +15,6 @@ pub mod raft;
 pub mod settings;
 pub mod state;
 pub mod telemetry;
+pub mod tls;
 pub mod watch;
 pub mod web;

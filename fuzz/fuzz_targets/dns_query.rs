@@ -79,7 +79,7 @@ static AGENTS: LazyLock<Vec<Dns>> = LazyLock::new(|| {
     let of = |recursors| {
         let settings = DnsSettings { recursors, enable_truncate: true, ..DnsSettings::default() };
         let settings = Arc::new(ArcSwap::from_pointee(settings));
-        Dns::new(DnsFacts::default(), machine.reader(), Arc::new(Leads), settings)
+        Dns::new(DnsFacts::default(), machine.reader(), Arc::new(Leads), settings, Arc::default())
     };
     vec![of(Vec::new()), of(vec![recursor])]
 });

@@ -61,14 +61,15 @@ pub const NEVER_IN_CORES: &[(&str, &str)] = &[
     ("process::abort", "ends the process"),
 ];
 
-/// Rooms of pure functions that every other room may name, and that name none.
-pub const COMMON: &[&str] = &["cidr", "definition", "duration", "watch"];
+/// Rooms of plain functions that every other room may name, and that name none.
+pub const COMMON: &[&str] = &["cidr", "definition", "duration", "tls", "watch"];
 
 /// All rooms.
 pub const ROOMS: &[Room] = &[
     Room { name: "cidr", core: true, rooms: &[], crates: &[] },
     Room { name: "definition", core: true, rooms: &[], crates: &["serde_json"] },
     Room { name: "duration", core: true, rooms: &[], crates: &[] },
+    Room { name: "tls", core: false, rooms: &[], crates: &["rustls"] },
     Room { name: "watch", core: true, rooms: &[], crates: &["serde_json"] },
     Room {
         name: "gossip",
@@ -176,7 +177,7 @@ pub const ROOMS: &[Room] = &[
     Room {
         name: "dns",
         core: false,
-        rooms: &["endpoints", "state"],
+        rooms: &["endpoints", "metrics", "state"],
         crates: &[
             "tokio",
             "futures",

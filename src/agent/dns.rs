@@ -1,5 +1,6 @@
 //! DNS as a part of the agent: what it is built from, its start, its share of a reload and its end.
 
+use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
 
 use actix::Actor as _;
@@ -18,8 +19,9 @@ use crate::dns::recursor::{self, Recursors};
 use crate::dns::{Dns, DnsFacts, DnsSettings, ServiceTtls, SoaTimes};
 use crate::duration::format_unsigned;
 use crate::endpoints::LeaderRead;
+use crate::metrics::Metrics;
 use crate::settings::groups::DnsConfig;
-use crate::settings::{Settings, TlsVersion};
+use crate::settings::{Settings, TlsEnd, TlsVersion};
 use crate::state::StateReader;
 
 /// Descriptors that DNS leaves to the rest of the agent: one in so many is its own.
@@ -126,9 +128,30 @@ fn tls(settings: &Settings) -> Result<TlsSettings, String> {
             cert_file: cert_file.clone(),
             key_file: key_file.clone(),
             only_tls13: end.min_version == TlsVersion::Tls13,
+            client_authorities: if end.verify_incoming { authorities(end)? } else { Vec::new() },
         }),
         _ => Err("ports.dns_tls: DNS over TLS needs a certificate: set cert_file and key_file".into()),
     }
+}
+
+/// The files that say whose certificates are believed.
+fn authorities(end: &TlsEnd) -> Result<Vec<PathBuf>, String> {
+    let mut files: Vec<PathBuf> = end.ca_file.iter().cloned().collect();
+    if let Some(directory) = &end.ca_path {
+        let unreadable = |error: std::io::Error| format!("ca_path {}: {error}", directory.display());
+        for entry in std::fs::read_dir(directory).map_err(unreadable)? {
+            files.push(entry.map_err(unreadable)?.path());
+        }
+        files.sort();
+    }
+    if files.is_empty() {
+        return Err(
+            "ports.dns_tls: verify_incoming needs to know whose certificates to believe: set ca_file \
+                    or ca_path"
+                .into(),
+        );
+    }
+    Ok(files)
 }
 
 /// The settings of DNS by Consul's runtime names, as `/v1/agent/self` shows them.
@@ -208,9 +231,10 @@ impl RunningDns {
         live: &DnsLive,
         state: StateReader,
         leader: Arc<dyn LeaderRead>,
+        metrics: Arc<Metrics>,
     ) -> Result<Self, StartError> {
         let settings = Arc::new(ArcSwap::from_pointee(live.settings.clone()));
-        let dns = Dns::new(options.facts.clone(), state, leader, Arc::clone(&settings));
+        let dns = Dns::new(options.facts.clone(), state, leader, Arc::clone(&settings), metrics);
         let resolver = Arc::new(Resolver::new(Arc::new(dns)));
         resolver.set_recursors(recursors(live));
         let certificates = Arc::<Certificates>::default();

@@ -16,8 +16,8 @@ fn now() -> Duration {
     SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default()
 }
 
-/// The registry as `telemetry` wants it.
-pub fn metrics(settings: &Settings) -> Arc<Metrics> {
+/// The registry as `telemetry` wants it, for the agent with this node name.
+pub fn metrics(settings: &Settings, node: &str) -> Arc<Metrics> {
     let host = rustix::system::uname().nodename().to_string_lossy().into_owned();
     let host = Some(host).filter(|host| !settings.disable_hostname && !host.is_empty());
     let naming = Naming::new(&settings.metrics_prefix, host);
@@ -30,7 +30,7 @@ pub fn metrics(settings: &Settings) -> Arc<Metrics> {
     for (key, _) in others.iter().filter(|(_, address)| !address.is_empty()) {
         warn!(target: "agent", "telemetry.{key} is not implemented by this version of tribune: nothing is sent there; ask /v1/agent/metrics");
     }
-    Arc::new(Metrics::new(naming, now().as_secs()))
+    Arc::new(Metrics::new(naming, node, now().as_secs()))
 }
 
 /// Closes the registry's intervals as long as the agent runs.

@@ -162,7 +162,7 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         write_pid(path)?;
     }
     let facts = Arc::new(facts(options, node_id.to_string()));
-    let metrics = measure::metrics(&options.telemetry);
+    let metrics = measure::metrics(&options.telemetry, &facts.node_name);
     actix_rt::spawn(measure::keep_time(Arc::clone(&metrics)));
     // Binds before anything durable is opened: the commonest mistake is a second agent on the same ports.
     let gossip = RunningGossip::start(&options.gossip, &facts, data_dir.as_ref(), &metrics)?;
@@ -200,7 +200,13 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     // Parts that follow the configuration subscribe to this.
     let (live, _) = watch::channel(Arc::new(options.live.clone()));
 
-    let dns = RunningDns::start(&options.dns, &options.live.dns, state.clone(), Arc::clone(&leader))?;
+    let dns = RunningDns::start(
+        &options.dns,
+        &options.live.dns,
+        state.clone(),
+        Arc::clone(&leader),
+        Arc::clone(&metrics),
+    )?;
     let endpoints = Endpoints {
         state,
         proposer,

@@ -1,6 +1,7 @@
 //! Foreign host names that stand in for addresses, and what recursors say about them.
 
 use std::borrow::Cow;
+use std::time::Instant;
 
 use hickory_server::proto::op::Message;
 use hickory_server::proto::rr::{Name, RData};
@@ -21,16 +22,22 @@ pub struct Chase {
     /// Ready packets, each an A question with recursion desired and an id of 0 (set your own).
     pub questions: Vec<Vec<u8>>,
     names: Vec<Box<[u8]>>,
+    begun: Instant,
     /// Makes the second pass draw the same instances as the first.
     rng: SmallRng,
 }
 
 impl Chase {
+    /// When the first pass began.
+    pub fn begun(&self) -> Instant {
+        self.begun
+    }
+
     /// These questions, for the sake of none: tests of what asks them need no answer behind it.
     #[cfg(test)]
     pub fn of(questions: Vec<Vec<u8>>) -> Self {
         let rng = rand::SeedableRng::seed_from_u64(0);
-        Self { questions, names: Vec::new(), rng }
+        Self { questions, names: Vec::new(), begun: Instant::now(), rng }
     }
 }
 
@@ -58,10 +65,10 @@ impl Hosts {
         (Self { recursors: false, found, wanted: Vec::new() }, chase.rng)
     }
 
-    /// What to ask before the answer can be written, if anything.
-    pub fn chase(self, rng: SmallRng) -> Option<Chase> {
+    /// What to ask before the answer can be written, if anything; the first pass began at `begun`.
+    pub fn chase(self, rng: SmallRng, begun: Instant) -> Option<Chase> {
         let questions = self.wanted.iter().map(|name| question_for(name)).collect();
-        (!self.wanted.is_empty()).then_some(Chase { questions, names: self.wanted, rng })
+        (!self.wanted.is_empty()).then_some(Chase { questions, names: self.wanted, begun, rng })
     }
 
     /// The records a recursor has for a host name; none while it was not asked.

@@ -29,11 +29,13 @@ mod zones;
 
 use std::fmt;
 use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use rand::rngs::SmallRng;
 
 use crate::endpoints::LeaderRead;
+use crate::metrics::{Counter, Metrics, Timer};
 use crate::state::StateReader;
 
 use answer::{Answering, Question};
@@ -47,6 +49,9 @@ use zones::{Belongs, Zones};
 
 pub use hosts::Chase;
 pub use settings::{DnsFacts, DnsSettings, ServiceTtls, SoaTimes};
+
+/// Answers older than this are counted, as by Consul.
+const STALE_IS_COUNTED: Duration = Duration::from_secs(5);
 
 /// How a query came, which decides how long its answer may be.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -76,6 +81,7 @@ pub struct Dns {
     state: StateReader,
     leader: Arc<dyn LeaderRead>,
     settings: Arc<ArcSwap<DnsSettings>>,
+    metrics: Arc<Metrics>,
     zones: Zones,
     pools: Pools,
 }
@@ -93,8 +99,9 @@ impl Dns {
         state: StateReader,
         leader: Arc<dyn LeaderRead>,
         settings: Arc<ArcSwap<DnsSettings>>,
+        metrics: Arc<Metrics>,
     ) -> Self {
-        Self { state, leader, settings, zones: Zones::new(facts), pools: Pools::default() }
+        Self { state, leader, settings, metrics, zones: Zones::new(facts), pools: Pools::default() }
     }
 
     /// The live settings; the recursor reads its own from here too.
@@ -110,17 +117,17 @@ impl Dns {
         rng: &mut SmallRng,
         out: &mut Vec<u8>,
     ) -> Verdict {
+        let begun = Instant::now();
         let settings = self.settings.load();
         let before = rng.clone();
         let mut hosts = Hosts::unknown(!settings.recursors.is_empty());
-        let verdict = self.respond(&settings, query, transport, &mut hosts, rng, out);
-        match hosts.chase(before) {
-            Some(chase) => {
-                out.clear();
-                Verdict::Chase(chase)
-            }
-            None => verdict,
+        let (verdict, kind) = self.respond(&settings, query, transport, &mut hosts, rng, out);
+        if let Some(chase) = hosts.chase(before, begun) {
+            out.clear();
+            return Verdict::Chase(chase);
         }
+        self.measure(kind, begun);
+        verdict
     }
 
     /// Answers a query once the recursors were asked for the host names of `chase`. `found` holds their
@@ -136,11 +143,13 @@ impl Dns {
         out: &mut Vec<u8>,
     ) -> Verdict {
         let settings = self.settings.load();
+        let begun = chase.begun();
         let (mut hosts, first) = Hosts::known(chase, found);
         // The same instances must be drawn as the first time.
         let own = std::mem::replace(rng, first);
-        let verdict = self.respond(&settings, query, transport, &mut hosts, rng, out);
+        let (verdict, kind) = self.respond(&settings, query, transport, &mut hosts, rng, out);
         *rng = own;
+        self.measure(kind, begun);
         verdict
     }
 
@@ -157,6 +166,13 @@ impl Dns {
         }
     }
 
+    fn measure(&self, kind: Option<Timer>, begun: Instant) {
+        if let Some(timer) = kind {
+            self.metrics.time(timer, begun.elapsed());
+        }
+    }
+
+    /// What is to be done, and what the time of it is counted as.
     fn respond(
         &self,
         settings: &DnsSettings,
@@ -165,23 +181,23 @@ impl Dns {
         hosts: &mut Hosts,
         rng: &mut SmallRng,
         out: &mut Vec<u8>,
-    ) -> Verdict {
+    ) -> (Verdict, Option<Timer>) {
         out.clear();
         let query = match Query::read(message) {
             Ok(query) => query,
             Err(refusal) => {
                 message::write_refusal(message, refusal, out);
-                return if out.is_empty() { Verdict::Drop } else { Verdict::Reply };
+                return (if out.is_empty() { Verdict::Drop } else { Verdict::Reply }, None);
             }
         };
         let form = form(settings, transport);
         let belongs = self.zones.of(query.name);
         if belongs == Belongs::Foreign {
             if form.recursion {
-                return Verdict::Forward;
+                return (Verdict::Forward, None);
             }
             encode::write(&query, &Reply::refused(), form, out);
-            return Verdict::Reply;
+            return (Verdict::Reply, None);
         }
         let view = self.state.view();
         let mut answering = Answering {
@@ -202,12 +218,14 @@ impl Dns {
             Belongs::Own(zone) => answering.own(question, &labels, zone, &mut lent),
             _ => match answering.reverse(question, &labels) {
                 Some(reply) => reply,
-                None if form.recursion => return Verdict::Forward,
+                None if form.recursion => return (Verdict::Forward, None),
                 None => Reply::recursion_failed(),
             },
         };
         encode::write(&query, &reply, form, out);
-        Verdict::Reply
+        let kind =
+            if matches!(belongs, Belongs::Own(_)) { Timer::DnsDomainQuery } else { Timer::DnsPtrQuery };
+        (Verdict::Reply, Some(kind))
     }
 
     /// Whether the snapshot may be answered from: this agent leads or, with `allow_stale`, a leader was
@@ -217,6 +235,9 @@ impl Dns {
             return true;
         }
         let leadership = self.leader.leadership();
+        if leadership.last_contact > STALE_IS_COUNTED {
+            self.metrics.count(Counter::DnsStaleQueries);
+        }
         let heard = leadership.leader_address.is_some() || !leadership.last_contact.is_zero();
         settings.allow_stale && heard && leadership.last_contact <= settings.max_stale
     }

@@ -1,4 +1,4 @@
-//! TLS of probes: whom they trust, what they show, and Go's words for what is wrong with the other side.
+//! TLS of probes: whom they trust and what they show.
 //!
 //! One configuration per way of checking serves all probes, so that sessions are resumed and the authorities are in
 //! memory once; each is made when the first probe needs it.
@@ -8,17 +8,15 @@ use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, OnceLock};
 
-use rustls::client::WebPkiServerVerifier;
-use rustls::client::danger::{HandshakeSignatureValid, ServerCertVerified, ServerCertVerifier};
-use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::PemObject;
-use rustls::pki_types::{CertificateDer, PrivateKeyDer, ServerName, UnixTime};
-use rustls::{CertificateError, ClientConfig, DigitallySignedStruct, RootCertStore, SignatureScheme};
+use rustls::pki_types::{PrivateKeyDer, ServerName};
+use rustls::{ClientConfig, RootCertStore};
 use tokio::net::TcpStream;
 use tokio_rustls::TlsConnector;
 use tokio_rustls::client::TlsStream;
 
 use super::gotext::os_error;
+use crate::tls::{Pair, Trust, certificates, client_config, failure, system_roots};
 
 /// Certificates that probes show and trust (`enable_agent_tls_for_checks`); empty for the system's
 /// authorities and no certificate of our own.
@@ -83,7 +81,7 @@ pub(super) struct TlsUse {
 /// The TLS configurations of all probes.
 pub(super) struct Tls {
     roots: Option<Arc<RootCertStore>>,
-    pair: Option<(Vec<CertificateDer<'static>>, PrivateKeyDer<'static>)>,
+    pair: Option<Pair>,
     default_name: String,
     /// By [`slot`].
     configurations: [OnceLock<Result<Arc<ClientConfig>, String>>; 4],
@@ -155,7 +153,10 @@ impl Tls {
         let name = ServerName::try_from(wanted.to_owned()).map_err(|_| {
             format!("x509: certificate is not valid for any names, but wanted to match {wanted}")
         })?;
-        TlsConnector::from(configuration).connect(name, stream).await.map_err(|error| failure(&error, wanted))
+        TlsConnector::from(configuration)
+            .connect(name, stream)
+            .await
+            .map_err(|error| failure(&error, wanted).unwrap_or_else(|| os_error(&error)))
     }
 
     fn configuration(&self, how: &TlsUse) -> Result<Arc<ClientConfig>, String> {
@@ -167,27 +168,13 @@ impl Tls {
     }
 
     fn build(&self, skip_verify: bool, inside: Inside) -> Result<ClientConfig, TlsError> {
-        let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let builder = ClientConfig::builder_with_provider(Arc::clone(&provider))
-            .with_safe_default_protocol_versions()?;
-        let builder = if skip_verify {
-            builder.dangerous().with_custom_certificate_verifier(Arc::new(AnyCertificate(provider)))
+        let trust = if skip_verify {
+            Trust::Anybody
         } else {
-            let roots = self.roots.clone().unwrap_or_else(|| Arc::new(system_roots()));
-            if roots.is_empty() {
-                // The verifier refuses to exist without authorities; a store without any trusts nobody.
-                builder.with_root_certificates(roots)
-            } else {
-                let verifier = WebPkiServerVerifier::builder_with_provider(roots, provider)
-                    .build()
-                    .map_err(|error| rustls::Error::General(error.to_string()))?;
-                builder.with_webpki_verifier(verifier)
-            }
+            Trust::Authorities(self.roots.clone().unwrap_or_else(|| Arc::new(system_roots())))
         };
-        let mut configuration = match &self.pair {
-            Some((chain, key)) => builder.with_client_auth_cert(chain.clone(), key.clone_key())?,
-            None => builder.with_no_client_auth(),
-        };
+        let pair = self.pair.as_ref().map(|(chain, key)| (chain.clone(), key.clone_key()));
+        let mut configuration = client_config(trust, pair)?;
         if inside == Inside::H2 {
             configuration.alpn_protocols = vec![b"h2".to_vec()];
         }
@@ -209,101 +196,7 @@ fn read(path: &Path) -> Result<Vec<u8>, TlsError> {
     fs::read(path).map_err(|error| TlsError::Unreadable { path: path.display().to_string(), error })
 }
 
-fn certificates(pem: &[u8]) -> Vec<CertificateDer<'static>> {
-    CertificateDer::pem_slice_iter(pem).filter_map(Result::ok).collect()
-}
-
 fn add_file(store: &mut RootCertStore, path: &Path) -> Result<(), TlsError> {
     let (added, _) = store.add_parsable_certificates(certificates(&read(path)?));
     if added == 0 { Err(nothing("certificate", path)) } else { Ok(()) }
-}
-
-/// The authorities this machine trusts, from where Linux distributions and `SSL_CERT_FILE` keep them.
-fn system_roots() -> RootCertStore {
-    const BUNDLES: &[&str] = &[
-        "/etc/ssl/certs/ca-certificates.crt",
-        "/etc/pki/tls/certs/ca-bundle.crt",
-        "/etc/ssl/ca-bundle.pem",
-        "/etc/pki/ca-trust/extracted/pem/tls-ca-bundle.pem",
-        "/etc/ssl/cert.pem",
-    ];
-    let mut store = RootCertStore::empty();
-    let named = std::env::var("SSL_CERT_FILE").ok();
-    for bundle in named.as_deref().into_iter().chain(BUNDLES.iter().copied()) {
-        if add_file(&mut store, Path::new(bundle)).is_ok() {
-            break;
-        }
-    }
-    store
-}
-
-/// Takes every certificate, for `tls_skip_verify`; signatures are still checked.
-#[derive(Debug)]
-struct AnyCertificate(Arc<CryptoProvider>);
-
-impl ServerCertVerifier for AnyCertificate {
-    fn verify_server_cert(
-        &self,
-        _: &CertificateDer<'_>,
-        _: &[CertificateDer<'_>],
-        _: &ServerName<'_>,
-        _: &[u8],
-        _: UnixTime,
-    ) -> Result<ServerCertVerified, rustls::Error> {
-        Ok(ServerCertVerified::assertion())
-    }
-
-    fn verify_tls12_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls12_signature(message, certificate, signature, algorithms)
-    }
-
-    fn verify_tls13_signature(
-        &self,
-        message: &[u8],
-        certificate: &CertificateDer<'_>,
-        signature: &DigitallySignedStruct,
-    ) -> Result<HandshakeSignatureValid, rustls::Error> {
-        let algorithms = &self.0.signature_verification_algorithms;
-        rustls::crypto::verify_tls13_signature(message, certificate, signature, algorithms)
-    }
-
-    fn supported_verify_schemes(&self) -> Vec<SignatureScheme> {
-        self.0.signature_verification_algorithms.supported_schemes()
-    }
-}
-
-/// Go's text for a handshake that failed; `name` is whom the certificate should have named.
-fn failure(error: &io::Error, name: &str) -> String {
-    if error.kind() == io::ErrorKind::UnexpectedEof {
-        return "EOF".to_owned();
-    }
-    let Some(tls) = error.get_ref().and_then(|inner| inner.downcast_ref::<rustls::Error>()) else {
-        return os_error(error);
-    };
-    match tls {
-        rustls::Error::InvalidCertificate(why) => match why {
-            // What is left over is mostly a certificate that signed itself.
-            CertificateError::UnknownIssuer | CertificateError::BadSignature | CertificateError::Other(_) => {
-                "x509: certificate signed by unknown authority".to_owned()
-            }
-            CertificateError::Expired
-            | CertificateError::ExpiredContext { .. }
-            | CertificateError::NotValidYet
-            | CertificateError::NotValidYetContext { .. } => {
-                "x509: certificate has expired or is not yet valid".to_owned()
-            }
-            CertificateError::NotValidForName | CertificateError::NotValidForNameContext { .. } => {
-                format!("x509: certificate is not valid for {name}")
-            }
-            other => format!("x509: {other}"),
-        },
-        rustls::Error::InvalidMessage(_) => "tls: first record does not look like a TLS handshake".to_owned(),
-        other => format!("tls: {other}"),
-    }
 }

@@ -18,7 +18,7 @@ use std::time::Duration;
 use parking_lot::Mutex;
 
 pub use http::{HttpRoute, HttpTimers};
-pub use names::{Counter, Gauge, Timer};
+pub use names::{Counter, Gauge, Label, Timer};
 pub use naming::Naming;
 pub use series::{Stats, Totals};
 
@@ -72,17 +72,18 @@ pub struct Metrics {
     http: OnceLock<Arc<HttpTimers>>,
     window: Mutex<Window>,
     naming: Naming,
+    node: String,
 }
 
 impl Default for Metrics {
     fn default() -> Self {
-        Self::new(Naming::default(), 0)
+        Self::new(Naming::default(), "", 0)
     }
 }
 
 impl Metrics {
-    /// All series at zero; `now` is the time in seconds since the Unix epoch.
-    pub fn new(naming: Naming, now: u64) -> Self {
+    /// All series of the agent with this node name, at zero; `now` is the time in seconds since the Unix epoch.
+    pub fn new(naming: Naming, node: &str, now: u64) -> Self {
         Self {
             timers: Timer::ALL.iter().map(|_| Series::default()).collect(),
             counters: Counter::ALL.iter().map(|_| Counted::default()).collect(),
@@ -90,6 +91,7 @@ impl Metrics {
             http: OnceLock::new(),
             window: Mutex::new(Window { began: now - now % INTERVAL, finished: None }),
             naming,
+            node: node.to_owned(),
         }
     }
 
@@ -162,8 +164,12 @@ impl Metrics {
 
     /// All timed series by name.
     pub fn samples(&self) -> Vec<Sample> {
-        let fixed = Timer::ALL.iter().zip(&self.timers).map(|((name, op), series)| {
-            let labels = op.iter().map(|op| ("op", (*op).to_owned())).collect();
+        let fixed = Timer::ALL.iter().zip(&self.timers).map(|((name, label), series)| {
+            let labels = match *label {
+                Label::None => Labels::new(),
+                Label::Op(op) => vec![("op", op.to_owned())],
+                Label::Node => vec![("node", self.node.clone())],
+            };
             series.show((*name).to_owned(), labels)
         });
         let mut samples: Vec<Sample> = fixed.collect();
@@ -190,7 +196,7 @@ mod tests {
 
     #[test]
     fn intervals_are_finished_by_time() {
-        let metrics = Metrics::new(Naming::default(), 1_005);
+        let metrics = Metrics::new(Naming::default(), "node1", 1_005);
         let find = |metrics: &Metrics| {
             let sample = metrics.samples().into_iter().find(|sample| sample.name == "kvs.apply").unwrap();
             let count = metrics.counts().into_iter().find(|count| count.name == "raft.apply").unwrap();

@@ -16,67 +16,82 @@ macro_rules! series {
     };
 }
 
+/// What a timed series says besides its name.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Label {
+    /// Nothing.
+    None,
+    /// The kind of operation, as `op`.
+    Op(&'static str),
+    /// This agent's name, as `node`.
+    Node,
+}
+
 series! {
-    /// Something that takes time. In the table: its name, and the value of its label `op`.
-    Timer: (&'static str, Option<&'static str>);
+    /// Something that takes time. In the table: its name and its label.
+    Timer: (&'static str, Label);
     /// A registration with the catalog, from proposal to answer.
-    CatalogRegister = ("catalog.register", None),
+    CatalogRegister = ("catalog.register", Label::None),
     /// A removal from the catalog.
-    CatalogDeregister = ("catalog.deregister", None),
+    CatalogDeregister = ("catalog.deregister", Label::None),
+    /// A DNS question about a name.
+    DnsDomainQuery = ("dns.domain_query", Label::Node),
+    /// A DNS question about an address.
+    DnsPtrQuery = ("dns.ptr_query", Label::Node),
     /// Applying coordinates.
-    FsmCoordinates = ("fsm.coordinate.batch-update", None),
+    FsmCoordinates = ("fsm.coordinate.batch-update", Label::None),
     /// Applying a removal.
-    FsmDeregister = ("fsm.deregister", None),
+    FsmDeregister = ("fsm.deregister", Label::None),
     /// Applying a check-and-set.
-    FsmKvsCas = ("fsm.kvs", Some("cas")),
+    FsmKvsCas = ("fsm.kvs", Label::Op("cas")),
     /// Applying a delete.
-    FsmKvsDelete = ("fsm.kvs", Some("delete")),
+    FsmKvsDelete = ("fsm.kvs", Label::Op("delete")),
     /// Applying a delete of an unchanged key.
-    FsmKvsDeleteCas = ("fsm.kvs", Some("delete-cas")),
+    FsmKvsDeleteCas = ("fsm.kvs", Label::Op("delete-cas")),
     /// Applying a delete of a prefix.
-    FsmKvsDeleteTree = ("fsm.kvs", Some("delete-tree")),
+    FsmKvsDeleteTree = ("fsm.kvs", Label::Op("delete-tree")),
     /// Applying the taking of a lock.
-    FsmKvsLock = ("fsm.kvs", Some("lock")),
+    FsmKvsLock = ("fsm.kvs", Label::Op("lock")),
     /// Applying a write of a key.
-    FsmKvsSet = ("fsm.kvs", Some("set")),
+    FsmKvsSet = ("fsm.kvs", Label::Op("set")),
     /// Applying the release of a lock.
-    FsmKvsUnlock = ("fsm.kvs", Some("unlock")),
+    FsmKvsUnlock = ("fsm.kvs", Label::Op("unlock")),
     /// Applying a registration.
-    FsmRegister = ("fsm.register", None),
+    FsmRegister = ("fsm.register", Label::None),
     /// Applying a new session.
-    FsmSessionCreate = ("fsm.session", Some("create")),
+    FsmSessionCreate = ("fsm.session", Label::Op("create")),
     /// Applying the end of a session.
-    FsmSessionDestroy = ("fsm.session", Some("destroy")),
+    FsmSessionDestroy = ("fsm.session", Label::Op("destroy")),
     /// Forgetting tombstones.
-    FsmTombstone = ("fsm.tombstone", Some("reap")),
+    FsmTombstone = ("fsm.tombstone", Label::Op("reap")),
     /// Applying a transaction.
-    FsmTxn = ("fsm.txn", None),
+    FsmTxn = ("fsm.txn", Label::None),
     /// A write of one key, from proposal to answer.
-    KvsApply = ("kvs.apply", None),
+    KvsApply = ("kvs.apply", Label::None),
     /// Forgetting tombstones, from proposal to answer.
-    LeaderReapTombstones = ("leader.reapTombstones", None),
+    LeaderReapTombstones = ("leader.reapTombstones", Label::None),
     /// A comparison of all members with the catalog.
-    LeaderReconcile = ("leader.reconcile", None),
+    LeaderReconcile = ("leader.reconcile", Label::None),
     /// One round of gossip: choosing members, filling packets and sending them.
-    MemberlistGossip = ("memberlist.gossip", None),
+    MemberlistGossip = ("memberlist.gossip", Label::None),
     /// A full exchange with another member that this one began.
-    MemberlistPushPull = ("memberlist.pushPullNode", None),
+    MemberlistPushPull = ("memberlist.pushPullNode", Label::None),
     /// From a proposal's arrival at the raft node to its commit.
-    RaftCommitTime = ("raft.commitTime", None),
+    RaftCommitTime = ("raft.commitTime", Label::None),
     /// Applying one entry.
-    RaftFsmApply = ("raft.fsm.apply", None),
+    RaftFsmApply = ("raft.fsm.apply", Label::None),
     /// Writing proposals to the log, and to its disk.
-    RaftDispatchLog = ("raft.leader.dispatchLog", None),
+    RaftDispatchLog = ("raft.leader.dispatchLog", Label::None),
     /// Since a quorum was last heard, on a leader with followers.
-    RaftLastContact = ("raft.leader.lastContact", None),
+    RaftLastContact = ("raft.leader.lastContact", Label::None),
     /// Proving leadership for a consistent read.
-    RpcConsistentRead = ("rpc.consistentRead", None),
+    RpcConsistentRead = ("rpc.consistentRead", Label::None),
     /// A session made or ended, from proposal to answer.
-    SessionApply = ("session.apply", None),
+    SessionApply = ("session.apply", Label::None),
     /// Ending a session whose time ran out.
-    SessionTtlInvalidate = ("session_ttl.invalidate", None),
+    SessionTtlInvalidate = ("session_ttl.invalidate", Label::None),
     /// A transaction that writes, from proposal to answer.
-    TxnApply = ("txn.apply", None),
+    TxnApply = ("txn.apply", Label::None),
 }
 
 series! {
@@ -86,6 +101,8 @@ series! {
     ClientRpc = "client.rpc",
     /// Those that were answered with an error.
     ClientRpcFailed = "client.rpc.failed",
+    /// DNS questions answered although no leader was heard for more than five seconds.
+    DnsStaleQueries = "dns.stale_queries",
     /// Probes of members that nobody answered in time.
     MemberlistDegraded = "memberlist.degraded.probe",
     /// Members found alive, anew or again.

@@ -1,13 +1,16 @@
 //! The certificates that DNS over TLS is served with. They are read from files, at the start and at every
 //! reload, and replaced as a whole: connections that are open keep theirs.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
 use arc_swap::ArcSwapOption;
+use rustls::crypto::CryptoProvider;
 use rustls::pki_types::pem::{self, PemObject as _};
 use rustls::pki_types::{CertificateDer, PrivateKeyDer};
-use rustls::{ServerConfig, SupportedProtocolVersion};
+use rustls::server::WebPkiClientVerifier;
+use rustls::server::danger::ClientCertVerifier;
+use rustls::{RootCertStore, ServerConfig, SupportedProtocolVersion};
 
 use super::wire::Wire;
 
@@ -23,6 +26,8 @@ pub struct TlsSettings {
     pub key_file: PathBuf,
     /// Nothing older than TLS 1.3 is spoken.
     pub only_tls13: bool,
+    /// Clients must show a certificate of one of these authorities, PEM files; empty for anybody.
+    pub client_authorities: Vec<PathBuf>,
 }
 
 /// Why certificates cannot be used.
@@ -36,6 +41,9 @@ pub enum TlsError {
         /// What is wrong.
         reason: String,
     },
+    /// The authorities of clients cannot be used.
+    #[error("authorities of clients: {0}")]
+    Authorities(String),
     /// Certificate and key do not go together.
     #[error("certificate {} with key {}: {source}", cert.display(), key.display())]
     Pair {
@@ -77,31 +85,55 @@ impl Certificates {
     }
 }
 
+fn wrong(file: &Path, error: &pem::Error) -> TlsError {
+    let reason = match error {
+        pem::Error::Io(error) => error.to_string(),
+        pem::Error::NoItemsFound => "there is none in it".into(),
+        other => other.to_string(),
+    };
+    TlsError::File { file: file.to_owned(), reason }
+}
+
+/// All certificates of a file, at least one.
+fn certificates(file: &Path) -> Result<Vec<CertificateDer<'static>>, TlsError> {
+    let all = CertificateDer::pem_file_iter(file)
+        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
+        .map_err(|error| wrong(file, &error))?;
+    if all.is_empty() { Err(wrong(file, &pem::Error::NoItemsFound)) } else { Ok(all) }
+}
+
+/// Who may connect.
+fn clients(
+    authorities: &[PathBuf],
+    provider: &Arc<CryptoProvider>,
+) -> Result<Arc<dyn ClientCertVerifier>, TlsError> {
+    if authorities.is_empty() {
+        return Ok(WebPkiClientVerifier::no_client_auth());
+    }
+    let refused = |error: &dyn std::fmt::Display| TlsError::Authorities(error.to_string());
+    let mut roots = RootCertStore::empty();
+    for file in authorities {
+        for authority in certificates(file)? {
+            roots.add(authority).map_err(|error| refused(&error))?;
+        }
+    }
+    WebPkiClientVerifier::builder_with_provider(Arc::new(roots), Arc::clone(provider))
+        .build()
+        .map_err(|error| refused(&error))
+}
+
 fn read(settings: &TlsSettings) -> Result<ServerConfig, TlsError> {
     static ONLY_13: &[&SupportedProtocolVersion] = &[&rustls::version::TLS13];
-    let TlsSettings { cert_file, key_file, only_tls13 } = settings;
-    let wrong = |file: &PathBuf, error: &pem::Error| TlsError::File {
-        file: file.clone(),
-        reason: match error {
-            pem::Error::Io(error) => error.to_string(),
-            pem::Error::NoItemsFound => "there is none in it".into(),
-            other => other.to_string(),
-        },
-    };
-    let chain = CertificateDer::pem_file_iter(cert_file)
-        .and_then(Iterator::collect::<Result<Vec<_>, _>>)
-        .map_err(|error| wrong(cert_file, &error))?;
-    if chain.is_empty() {
-        return Err(wrong(cert_file, &pem::Error::NoItemsFound));
-    }
+    let TlsSettings { cert_file, key_file, only_tls13, client_authorities } = settings;
+    let chain = certificates(cert_file)?;
     let key = PrivateKeyDer::from_pem_file(key_file).map_err(|error| wrong(key_file, &error))?;
     let pair = |source| TlsError::Pair { cert: cert_file.clone(), key: key_file.clone(), source };
     let versions = if *only_tls13 { ONLY_13 } else { rustls::DEFAULT_VERSIONS };
     let provider = Arc::new(rustls::crypto::ring::default_provider());
-    let mut config = ServerConfig::builder_with_provider(provider)
+    let mut config = ServerConfig::builder_with_provider(Arc::clone(&provider))
         .with_protocol_versions(versions)
         .map_err(pair)?
-        .with_no_client_auth()
+        .with_client_cert_verifier(clients(client_authorities, &provider)?)
         .with_single_cert(chain, key)
         .map_err(pair)?;
     config.alpn_protocols = vec![ALPN.to_vec()];

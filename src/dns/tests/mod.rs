@@ -122,7 +122,13 @@ impl Agent {
     fn dns(&mut self) -> &Dns {
         self.made.get_or_insert_with(|| {
             let settings = Arc::new(ArcSwap::from_pointee(self.settings.clone()));
-            Dns::new(self.facts.clone(), self.machine.reader(), Arc::new(Led(self.led.clone())), settings)
+            Dns::new(
+                self.facts.clone(),
+                self.machine.reader(),
+                Arc::new(Led(self.led.clone())),
+                settings,
+                Arc::default(),
+            )
         })
     }
 

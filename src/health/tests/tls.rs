@@ -33,7 +33,7 @@ async fn trust() {
     let named = CheckDefinition { tls_server_name: "example.test".to_owned(), ..check.clone() };
     expect("by its name", &look_with(&named, by_file()).await, Status::Passing, &passing);
     let other = CheckDefinition { tls_server_name: "other.test".to_owned(), ..check.clone() };
-    let want = format!("Get \"{url}\": x509: certificate is not valid for other.test");
+    let want = format!("Get \"{url}\": x509: certificate is valid for example.test, not other.test");
     expect("by another name", &look_with(&other, by_file()).await, Status::Critical, &want);
     let agents = knowing(Some(file.clone()), None, "other.test");
     expect("by the agent's name", &look_with(&check, agents).await, Status::Critical, &want);
