@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 use std::net::SocketAddr;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use arc_swap::ArcSwap;
 use parking_lot::Mutex;
@@ -20,6 +20,11 @@ use crate::gossip::{Command, CommandError, Coordinate, Done, Event};
 
 /// Commands that may wait at the same time; one more is told that the agent is busy.
 const COMMANDS: usize = 256;
+
+/// How long a command waits for an actor that is being made.
+const PATIENCE: Duration = Duration::from_secs(2);
+/// Between two looks for it.
+const STEP: Duration = Duration::from_millis(5);
 
 /// The members of a pool as they were at one moment, in a stable order.
 pub type MemberList = Arc<Vec<Arc<Member>>>;
@@ -98,6 +103,7 @@ struct Shared {
     subscribers: Mutex<Arc<[Sender<MemberEvent>]>>,
     traffic: Traffic,
     credits: Credits,
+    stopped: AtomicBool,
     actor: OnceLock<Supervised<MemberListActor>>,
 }
 
@@ -129,6 +135,7 @@ impl PoolHandle {
             subscribers: Mutex::new(subscribers.into()),
             traffic: Traffic::default(),
             credits: Credits::new(COMMANDS),
+            stopped: AtomicBool::new(false),
             actor: OnceLock::new(),
         };
         Self { shared: Arc::new(shared) }
@@ -186,7 +193,7 @@ impl PoolHandle {
     /// [`PoolError`].
     pub async fn command(&self, command: Command) -> Result<Done, PoolError> {
         let credit = self.shared.credits.try_take().ok_or(PoolError::Busy)?;
-        let actor = self.actor().ok_or(PoolError::Gone)?;
+        let actor = self.living().await?;
         let (reply, answer) = oneshot::channel();
         actor.do_send(Do { command, reply, _credit: credit });
         answer.await.map_err(|_| PoolError::Gone)?.map_err(PoolError::from)
@@ -236,17 +243,32 @@ impl PoolHandle {
     /// # Errors
     /// [`PoolError::Gone`].
     pub async fn coordinates(&self) -> Result<BTreeMap<String, Coordinate>, PoolError> {
-        let actor = self.actor().ok_or(PoolError::Gone)?;
+        let actor = self.living().await?;
         actor.send(Coordinates).await.map_err(|_| PoolError::Gone)
     }
 
     /// Closes the sockets and ends the actor for good, with what is to be kept on disk.
     pub async fn stop(&self) {
+        self.shared.stopped.store(true, Ordering::Relaxed);
         let Some(supervised) = self.shared.actor.get() else { return };
         supervised.release();
         if let Some(actor) = supervised.address() {
             // One that has just died has closed them too.
             let _ = actor.send(Quit).await;
+        }
+    }
+
+    /// The actor, waiting a while for one that is being made.
+    async fn living(&self) -> Result<actix::Addr<MemberListActor>, PoolError> {
+        let end = Instant::now() + PATIENCE;
+        loop {
+            if let Some(actor) = self.actor() {
+                return Ok(actor);
+            }
+            if self.shared.stopped.load(Ordering::Relaxed) || Instant::now() >= end {
+                return Err(PoolError::Gone);
+            }
+            tokio::time::sleep(STEP).await;
         }
     }
 
