@@ -2,6 +2,8 @@
 //!
 //! `cargo bench --bench gossip_codec`. The `weezl` crate is measured beside our LZW as the reference.
 
+#![allow(clippy::unwrap_used, reason = "a benchmark that cannot go on ends")]
+
 use std::hint::black_box;
 use std::net::SocketAddr;
 
