@@ -48,6 +48,9 @@ fn parse(text: &str, default_port: u16) -> Result<Target<'_>, String> {
 
 /// All addresses behind a text.
 async fn resolve(text: &str, default_port: u16) -> Result<Vec<SocketAddr>, String> {
+    if text.contains("provider=") {
+        return Err("finding machines of a cloud is not implemented by this version of tribune".to_owned());
+    }
     let (host, port) = match parse(text, default_port)? {
         Target::Ip(address) => return Ok(vec![address]),
         Target::Host(host, port) => (host, port),
