@@ -84,7 +84,7 @@ pub enum SwimError {
 pub struct Swim {
     reader: PacketReader,
     crypto: Crypto,
-    state: State,
+    pub(super) state: State,
 }
 
 /// A goodbye.

@@ -27,3 +27,6 @@ pub use delegate::{Context, Delegate, Nobody, Sink};
 pub use schedule::transmits;
 pub use stats::Stats;
 pub use table::{Entry, MAX_MEMBERS, Name, Node, Places, Table};
+
+#[cfg(test)]
+mod tests;

@@ -314,7 +314,7 @@ impl<D: Delegate> Step<'_, D> {
 
 impl State {
     /// Forgets those who are dead or left for so long that nobody tells them any more, and starts a new round.
-    fn restart_round(&mut self, now: Moment) {
+    pub(super) fn restart_round(&mut self, now: Moment) {
         let patience = self.config.gossip_to_the_dead;
         let gone = |state, changed| {
             matches!(state, NodeState::Dead | NodeState::Left) && now.since(changed) > patience

@@ -129,6 +129,13 @@ impl Suspicions {
         Some(name)
     }
 
+    /// How many members are under suspicion.
+    #[cfg(test)]
+    pub(super) fn len(&self) -> usize {
+        assert_eq!(self.by_name.len(), self.due.len());
+        self.due.len()
+    }
+
     /// When the next one's time is up.
     pub(super) fn deadline(&self) -> Moment {
         self.due.first().map_or(Moment::NEVER, |(due, _)| *due)

@@ -216,12 +216,11 @@ impl Table {
             }
             picked.clear();
         }
-        let mut seen = 0;
-        for (place, _) in (0u32..).zip(&self.entries).filter(|(_, entry)| wanted(entry)) {
-            seen += 1;
+        let all_wanted = (0u32..).zip(&self.entries).filter(|(_, entry)| wanted(entry));
+        for (seen, (place, _)) in all_wanted.enumerate() {
             if picked.len() < count {
                 picked.push(place);
-            } else if let Some(slot) = picked.get_mut(rng.random_range(0..seen)) {
+            } else if let Some(slot) = picked.get_mut(rng.random_range(0..=seen)) {
                 *slot = place;
             }
         }
@@ -233,6 +232,15 @@ impl Table {
         if let Some(count) = self.counts.get_mut(state as usize) {
             *count = count.wrapping_add(by);
         }
+    }
+}
+
+impl<'a> IntoIterator for &'a Table {
+    type Item = &'a Entry;
+    type IntoIter = std::slice::Iter<'a, Entry>;
+
+    fn into_iter(self) -> Self::IntoIter {
+        self.iter()
     }
 }
 

@@ -39,9 +39,7 @@ fn message(text: &'static str) -> Bytes {
 #[test]
 fn longest_first_then_newest_then_those_already_sent() {
     let mut queue = Queue::new(1);
-    for text in ["sent before"] {
-        queue.push(None, message(text));
-    }
+    queue.push(None, message("sent before"));
     assert_eq!(give(&mut queue, 9, 100), ["sent before"]);
     for text in ["older", "newer", "the longest of them"] {
         queue.push(None, message(text));
