@@ -32,15 +32,10 @@ struct Place {
     len: u32,
 }
 
-/// Decodes; its table is kept from one call to the next to save its making.
+/// Decodes; its table is made by the first call and kept for the next ones.
+#[derive(Default)]
 pub(super) struct Decoder {
-    table: Box<[Place; CODES]>,
-}
-
-impl Default for Decoder {
-    fn default() -> Self {
-        Self { table: Box::new([Place::default(); CODES]) }
-    }
+    table: Vec<Place>,
 }
 
 /// Takes codes off a byte string.
@@ -84,6 +79,7 @@ impl Decoder {
     /// [`WireError::Short`] without an end code, [`WireError::Malformed`] for a code that was never made,
     /// [`WireError::TooLarge`] beyond `limit`; `out` then ends with what was decoded before.
     pub(super) fn decode(&mut self, bytes: &[u8], limit: usize, out: &mut Vec<u8>) -> Result<(), WireError> {
+        self.table.resize(CODES, Place::default());
         let base = out.len();
         let mut bits = Bits { bytes, held: 0, count: 0 };
         let mut width = MIN_WIDTH;
@@ -156,17 +152,13 @@ fn too_large(size: usize, limit: usize) -> WireError {
 /// Slots of the encoder's hash table: twice as many as codes, so that runs stay short.
 const SLOTS: usize = 1 << 13;
 
-/// Encodes, to the same bytes as Go's `compress/lzw`; its table is kept from one call to the next.
+/// Encodes, to the same bytes as Go's `compress/lzw`; its table is made by the first call and kept for the
+/// next ones.
+#[derive(Default)]
 pub(super) struct Compressor {
     /// Open addressing: a string (the code before its last byte, and that byte) and its code. 0 is free,
     /// since no code is 0 bits below a string.
-    table: Box<[u32; SLOTS]>,
-}
-
-impl Default for Compressor {
-    fn default() -> Self {
-        Self { table: Box::new([0; SLOTS]) }
-    }
+    table: Vec<u32>,
 }
 
 /// Puts codes behind each other.
@@ -215,7 +207,8 @@ impl Compressor {
         let mut width = Width::START;
         packer.put(CLEAR_CODE, MIN_WIDTH);
         if let Some((&first, rest)) = bytes.split_first() {
-            self.table.fill(0);
+            self.table.clear();
+            self.table.resize(SLOTS, 0);
             let mut code = u32::from(first);
             for &byte in rest {
                 let string = (code << 8) | u32::from(byte);
@@ -257,7 +250,7 @@ impl Compressor {
             // `slot` is always in range.
             match self.table.get(slot).copied().unwrap_or_default() {
                 0 => return Err(slot),
-                found if found >> MAX_WIDTH == string => return Ok(found & (CODES as u32 - 1)),
+                found if found >> MAX_WIDTH == string => return Ok(found & LAST_CODE),
                 _ => slot = (slot + 1) % SLOTS,
             }
         }

@@ -182,7 +182,7 @@ pub(super) fn compressed(body: &[u8]) -> Result<&[u8], WireError> {
     if algorithm == 0 { Ok(packed) } else { Err(WireError::Malformed("compression algorithm")) }
 }
 
-/// Puts a compress message's head before `size` compressed bytes that the caller appends.
+/// Appends a compress message around `plain`.
 pub(super) fn compress(compressor: &mut Compressor, scratch: &mut Vec<u8>, plain: &[u8], out: &mut Vec<u8>) {
     scratch.clear();
     compressor.encode(plain, scratch);

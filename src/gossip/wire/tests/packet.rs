@@ -101,7 +101,7 @@ fn a_compound_has_at_most_127_parts() {
 
     out.clear();
     let mut builder = writer.begin(&mut out, 1_400, &crypto);
-    assert!(!builder.push(&[8; 65_536]));
+    assert!(!builder.push(&vec![8; 65_536]));
     assert!(builder.is_empty());
     builder.finish(true, false, &mut ChaCha12Rng::seed_from_u64(1));
     assert!(out.is_empty());
