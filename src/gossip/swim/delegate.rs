@@ -39,7 +39,7 @@ pub trait Delegate {
     /// A user message arrived, in a datagram or over a stream.
     fn user_message(&mut self, cx: &mut Context<'_>, from: SocketAddr, bytes: &[u8]);
 
-    /// Whether there is something to spread. Cheap: asked at every gossip tick.
+    /// Whether there is something to spread. Cheap: asked at the end of every step.
     fn has_broadcasts(&self) -> bool;
 
     /// Gives out user messages to spread, most important first, as long as [`Sink::room`] holds one more.
@@ -70,7 +70,7 @@ pub trait Delegate {
     /// A member claims the name of another at a different address.
     fn conflict(&mut self, cx: &mut Context<'_>, existing: &Node, other: SocketAddr);
 
-    /// Whether news of a member is accepted. Asked when it is unknown or its meta differs.
+    /// Whether news of a member is accepted. Asked when it is unknown, dead or left, or its meta differs.
     ///
     /// # Errors
     /// Why not.

@@ -8,8 +8,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use super::core::{JoinKind, Step};
+use super::core::JoinKind;
 use super::delegate::Delegate;
+use super::step::Step;
 use crate::gossip::effect::{CommandError, Exchange, ExchangeError, ExchangeId, Reply, StreamId};
 use crate::gossip::wire::{
     Alive, Claim, NodeState, PushPull, PushPullNode, PushPullNodeRef, StreamMessage, Versions, WireError,
@@ -216,7 +217,7 @@ impl<D: Delegate> Step<'_, D> {
         for node in theirs {
             node.versions.map_or(Ok(()), |versions| common.check(&node.name, versions))?;
         }
-        for entry in self.state.table.iter() {
+        for entry in &self.state.table {
             let versions = entry.node.versions;
             versions.map_or(Ok(()), |versions| common.check(entry.node.name.as_bytes(), versions))?;
         }

@@ -19,6 +19,7 @@ mod rules;
 mod schedule;
 mod spread;
 mod stats;
+mod step;
 mod suspicion;
 mod table;
 

@@ -13,9 +13,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::core::{SELF, State, Step};
 use super::delegate::Delegate;
 use super::exchange::Purpose;
+use super::step::{SELF, State, Step};
 use super::table::Node;
 use crate::gossip::time::Moment;
 use crate::gossip::wire::{

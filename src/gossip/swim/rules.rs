@@ -11,8 +11,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::core::{Leaving, MAX_META, MAX_NAME, SELF, Step};
+use super::core::{MAX_META, MAX_NAME};
 use super::delegate::Delegate;
+use super::step::{Leaving, SELF, Step};
 use super::table::{Entry, Name, Node};
 use crate::gossip::wire::{Alive, Claim, Message, NodeState, Versions};
 
@@ -50,6 +51,7 @@ impl<D: Delegate> Step<'_, D> {
             return;
         };
         let same_meta = known.node.meta == alive.meta;
+        let returns = matches!(known.state, NodeState::Dead | NodeState::Left);
         let moved = known.node.addr != addr;
         if !moved {
             let news = alive.incarnation > known.incarnation;
@@ -64,7 +66,7 @@ impl<D: Delegate> Step<'_, D> {
                 return;
             }
         }
-        if !myself && !same_meta && !self.admitted(alive) {
+        if !myself && (!same_meta || returns) && !self.admitted(alive) {
             return;
         }
         if moved && !self.may_move(place) {

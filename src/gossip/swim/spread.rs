@@ -4,9 +4,9 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 
 use super::broadcast::Queue;
-use super::core::{SELF, State, Step};
 use super::delegate::{Delegate, Sink};
 use super::schedule::transmits;
+use super::step::{State, Step};
 use crate::gossip::effect::Outputs;
 use crate::gossip::wire::{Crypto, Message, NodeState, PacketBuilder, Versions};
 
@@ -132,7 +132,7 @@ impl<D: Delegate> Step<'_, D> {
         });
         let (mut packets, mut bytes) = (0, 0);
         for place in places {
-            let Some(entry) = table.at(place).filter(|_| place != SELF) else { continue };
+            let Some(entry) = table.at(place) else { continue };
             self.out.packets.push_with(entry.node.addr, |buffer, start| {
                 let mut builder = writer.begin(buffer, config.packet_size, self.crypto);
                 fill(&mut builder, queue, self.delegate, config.retransmit_mult, table.len());

@@ -159,6 +159,15 @@ impl Table {
         Some(place)
     }
 
+    /// Makes room for so many more.
+    pub(super) fn reserve(&mut self, more: usize) {
+        let (key, entries) = (self.key, &self.entries);
+        self.by_name.reserve(more, |place| {
+            entries.get(*place as usize).map_or(0, |entry| hash(key, entry.node.name.as_bytes()))
+        });
+        self.entries.reserve_exact(more);
+    }
+
     /// Changes the member that lies there. Its name must stay.
     pub(super) fn update(&mut self, place: u32, change: impl FnOnce(&mut Entry)) {
         let Some(entry) = self.entries.get_mut(place as usize) else { return };

@@ -7,7 +7,7 @@ use rand::RngExt;
 
 use super::*;
 use crate::gossip::effect::{CommandError, ExchangeError, ExchangeId, StreamId};
-use crate::gossip::wire::{StreamMessage, StreamReader};
+use crate::gossip::wire::{Keyring, StreamMessage};
 
 /// What is on its way.
 #[derive(Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -124,20 +124,21 @@ impl Network {
             Travelling::Request { to, bytes, exchange } => {
                 let mut answer = None;
                 if let Some(at) = self.reached(from, to) {
-                    let message = self.hosts[at].swim.stream_reader().push(&bytes).unwrap().unwrap();
-                    self.act(at, |host, now, out| {
-                        host.swim.request(now, StreamId(0), source, message, &mut host.log, out);
-                        answer = out.replies.pop().map(|reply| reply.bytes);
-                    });
+                    // What cannot be read is closed without a word.
+                    if let Ok(Some(message)) = self.hosts[at].swim.stream_reader().push(&bytes) {
+                        self.act(at, |host, now, out| {
+                            host.swim.request(now, StreamId(0), source, message, &mut host.log, out);
+                            answer = out.replies.pop().map(|reply| reply.bytes);
+                        });
+                    }
                 }
                 self.send(from, Travelling::Answer { exchange, bytes: answer });
             }
             Travelling::Answer { exchange, bytes } => {
-                let read = |bytes: Vec<u8>| -> StreamMessage {
-                    StreamReader::new(Crypto::plain()).push(&bytes).unwrap().unwrap()
-                };
+                let mut reader = self.hosts[from].swim.stream_reader();
+                let mut read = |bytes: Vec<u8>| -> StreamMessage { reader.push(&bytes).unwrap().unwrap() };
                 let result =
-                    bytes.map(read).ok_or_else(|| ExchangeError::Io("connection refused".to_owned()));
+                    bytes.map(&mut read).ok_or_else(|| ExchangeError::Io("connection refused".to_owned()));
                 self.act(from, |host, now, out| {
                     let ended = host.swim.answer(now, exchange, result, &mut host.log, out);
                     host.joins.extend(ended.map(|(_, result)| result));
@@ -391,4 +392,26 @@ fn known_members_can_be_preloaded() {
     assert_eq!(network.lines(new, "n3"), ["joined n3 127.0.0.1:3"]);
     network.run(10);
     network.assert_agreed();
+}
+
+#[test]
+fn a_pool_with_keys_and_compression_works_and_strangers_are_not_heard() {
+    let config = SwimConfig { compression: true, ..SwimConfig::lan() };
+    let mut network = Network::new(6, 2, &config);
+    let keyring = Keyring::of([[7; 16]]).unwrap();
+    for host in &mut network.hosts[..5] {
+        host.swim.set_crypto(Crypto::new(keyring.clone(), true, true));
+    }
+    for host in 1..6 {
+        network.join(host, addr(1));
+    }
+    network.run(20);
+    assert!(network.hosts[..5].iter().all(|host| host.swim.table().count(NodeState::Alive) == 5));
+    assert!(network.hosts[5].joins[0].is_err());
+    assert!(network.hosts[..5].iter().all(|host| host.swim.stats().undecryptable == 0));
+    let mut packet = Vec::new();
+    alive("stranger", 9, 1).encode(&mut packet);
+    network.act(0, |host, now, out| host.swim.packet(now, addr(9), &mut packet, &mut host.log, out));
+    assert_eq!(network.hosts[0].swim.stats().undecryptable, 1);
+    assert_eq!(network.views("stranger"), vec![None; 6]);
 }

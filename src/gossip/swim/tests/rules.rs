@@ -181,12 +181,14 @@ fn the_dead_join_again() {
 }
 
 #[test]
-fn the_unwelcome_are_refused_when_they_come_and_when_they_change() {
+fn the_unwelcome_are_refused_when_they_come_come_back_or_change() {
     let mut lab = Lab::among(&["b"]);
     lab.log.unwelcome.extend([b"b".to_vec(), b"c".to_vec()]);
     lab.hear(&[alive("c", 3, 1), with_meta(alive("b", 2, 6), b"new"), alive("b", 2, 7)]);
     assert_eq!((lab.state("c"), lab.state("b")), (None, Some((Living, 7))));
     assert_eq!((lab.told().len(), lab.swim.stats().refused), (0, 2));
+    lab.hear(&[dead("b", 7, "b"), alive("b", 2, 8)]);
+    assert_eq!((lab.state("b"), lab.swim.stats().refused), (Some((Left, 7)), 3));
 }
 
 // suspect
