@@ -16,6 +16,8 @@ mod queries;
 mod roster;
 mod snapshot;
 mod stats;
+#[cfg(test)]
+mod tests;
 mod window;
 
 use std::collections::BTreeMap;

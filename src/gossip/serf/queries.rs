@@ -291,7 +291,7 @@ impl Layer {
             if relay.len() <= self.config.query_response_size {
                 let helpers = self.roster.pick(factor, cx.rng, |member| {
                     let [_, understood, ..] = member.versions;
-                    understood >= RELAYS
+                    understood >= RELAYS && member.addr != to
                 });
                 for helper in helpers {
                     cx.send(helper.addr, relay.clone());

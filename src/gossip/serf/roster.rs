@@ -328,20 +328,14 @@ impl Roster {
         rng: &mut ChaCha12Rng,
         wanted: impl Fn(&Member) -> bool,
     ) -> Vec<Arc<Member>> {
-        let mut picked: Vec<Arc<Member>> = Vec::new();
-        for _ in 0..3 * self.len() {
-            if picked.len() >= count || self.others.is_empty() {
-                break;
-            }
-            let Some(row) = self.others.get(rng.random_range(0..self.others.len())) else { break };
-            let member = &row.member;
-            if member.status == Status::Alive
-                && wanted(member)
-                && !picked.iter().any(|other| other.name == member.name)
-            {
-                picked.push(member.clone());
-            }
-        }
-        picked
+        // In a large pool some will not do, but hardly so many.
+        let tries = self.others.len().min(3 * count + 8);
+        rand::seq::index::sample(rng, self.others.len(), tries)
+            .into_iter()
+            .filter_map(|at| self.others.get(at).map(|row| &row.member))
+            .filter(|member| member.status == Status::Alive && wanted(member))
+            .take(count)
+            .cloned()
+            .collect()
     }
 }
