@@ -1,0 +1,45 @@
+//! **After the faults stop, all views agree**: every member sees every other that runs as alive, with the
+//! tags it has now; sees those that crashed as failed; and all agree on those that said goodbye or crashed while
+//! they did. Within [`PATIENCE`] of virtual time.
+//!
+//! The worlds have all faults there are: lost, doubled and overtaking packets, broken streams, cuts in one and both
+//! directions, slow members, clocks that run differently, crashes, restarts with incarnation 1, goodbyes, news.
+//!
+//! Source: SWIM section 4 (eventual consistency), Serf's anti-entropy.
+
+use std::time::Duration;
+
+use rand::RngExt;
+
+use super::user_events;
+use crate::cluster::Cluster;
+use crate::faults::Faults;
+use crate::world::Conditions;
+use crate::{Seed, explore};
+
+/// Sides that forgot each other come together by a reconnect of Serf's every 30 s, which may try in vain
+/// for a while; what gossip missed then comes with full exchanges, one every 30 s.
+pub const PATIENCE: Duration = Duration::from_secs(240);
+
+/// A pool in which everything goes wrong that can, and is good again afterwards.
+fn live(seed: Seed) {
+    let mut cluster = Cluster::new(seed.number, Conditions::town());
+    seed.watch(&mut cluster.world);
+    let nodes = match cluster.world.rng().random_range(0..10) {
+        0 => cluster.world.rng().random_range(13..=30),
+        _ => cluster.world.rng().random_range(3..=12),
+    };
+    cluster.form(nodes);
+    let time = cluster.world.rng().random_range(Duration::from_secs(20)..Duration::from_secs(120));
+    Faults::all(time).happen(&mut cluster);
+    cluster.settle(PATIENCE, Cluster::agreed).unwrap_or_else(|wrong| panic!("{wrong}"));
+    // And it stays so.
+    cluster.run(Duration::from_secs(30));
+    cluster.agreed().unwrap_or_else(|wrong| panic!("agreed, and then: {wrong}"));
+    user_events::at_most_once(&cluster);
+}
+
+#[test]
+fn views_agree_after_any_faults() {
+    explore("views_agree_after_any_faults", 500, live);
+}
