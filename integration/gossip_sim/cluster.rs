@@ -40,6 +40,8 @@ pub struct Fact {
     /// When this life entered the pool.
     pub entered: Option<Duration>,
     asked: Option<Duration>,
+    /// What its clock of user events showed then: events of earlier times are old news to it.
+    pub since: u64,
     /// How often each user event was given out in this life.
     pub heard: BTreeMap<usize, u32>,
 }
@@ -50,6 +52,8 @@ pub struct Fired {
     pub at: Duration,
     pub by: usize,
     pub life: u32,
+    /// Its Lamport time.
+    pub ltime: u64,
     /// Who had entered the pool by then, in which life.
     pub witnesses: Vec<(usize, u32)>,
 }
@@ -118,14 +122,21 @@ impl Cluster {
             said_goodbye: false,
             entered: None,
             asked: None,
+            since: 0,
             heard: BTreeMap::new(),
         });
         self.start(node);
         node
     }
 
+    /// Tells whoever reads the trace.
+    pub fn say(&self, text: impl FnOnce() -> String) {
+        self.world.say(text);
+    }
+
     /// A member that is down starts, with other tags than ever before.
     pub fn start(&mut self, node: usize) {
+        self.say(|| format!("{} starts", name(node)));
         self.changes += 1;
         let tags = BTreeMap::from([
             ("role".to_owned(), "node".to_owned()),
@@ -137,6 +148,7 @@ impl Cluster {
         // The first one of all has nobody to join.
         fact.entered = (node == 0 && self.world.nodes[0].life == 0).then(|| self.world.now());
         fact.asked = None;
+        fact.since = 0;
         fact.heard.clear();
         let (swim, serf, keys) = (self.swim.clone(), self.serf.clone(), self.keys.clone());
         self.world.start(node, |seed, now| {
@@ -160,6 +172,7 @@ impl Cluster {
 
     /// A member stops without a word.
     pub fn crash(&mut self, node: usize) {
+        self.say(|| format!("{} crashes", name(node)));
         self.collect();
         self.world.stop(node);
         let fact = &mut self.facts[node];
@@ -177,6 +190,7 @@ impl Cluster {
 
     /// A member begins to say goodbye.
     pub fn leave(&mut self, node: usize) {
+        self.say(|| format!("{} leaves", name(node)));
         self.facts[node].fate = Fate::Leaving;
         self.facts[node].said_goodbye = true;
         self.command(node, Command::Leave);
@@ -197,7 +211,8 @@ impl Cluster {
         let entered = self.members().filter(|node| self.facts[*node].entered.is_some());
         let witnesses = entered.map(|node| (node, self.world.nodes[node].life)).collect();
         let life = self.world.nodes[by].life;
-        self.fired.push(Fired { at: self.world.now(), by, life, witnesses });
+        let ltime = self.world.nodes[by].host.as_ref().map_or(0, |pool| pool.clocks().event);
+        self.fired.push(Fired { at: self.world.now(), by, life, ltime, witnesses });
         let payload = vec![0x2a; self.chance().random_range(0..200)];
         self.command(by, Command::UserEvent { name: number.to_string(), payload, coalesce: false });
         number
@@ -276,13 +291,19 @@ impl Cluster {
     pub fn collect(&mut self) {
         for noted in std::mem::take(&mut self.world.notes) {
             let (at, node) = (noted.at, noted.node);
+            self.say(|| format!("at {at:?} {}: {:?}", name(node), noted.note));
             match noted.note {
                 Note::Heard(event) => *self.facts[node].heard.entry(event).or_default() += 1,
                 Note::Failed(other) => self.failures.push((at, node, other)),
                 Note::Done(ticket, result) => {
                     match &result {
                         Ok(Done::Joined) => {
-                            self.facts[node].entered.get_or_insert(at);
+                            let pool = self.world.nodes[node].host.as_ref();
+                            let fact = &mut self.facts[node];
+                            if fact.entered.is_none() {
+                                fact.entered = Some(at);
+                                fact.since = pool.map_or(0, |pool| pool.clocks().event);
+                            }
                         }
                         Ok(Done::Left) => {
                             self.world.stop(node);
@@ -303,7 +324,7 @@ impl Cluster {
         pool.member(&name(of)).map(|member| &**member)
     }
 
-    /// All members agree on who is there with which tags, hold everybody who is gone to be gone, and agree on
+    /// Nobody is on the way out; all members agree on who is there with which tags, hold everybody who is gone to be gone, and agree on
     /// how it went.
     ///
     /// # Errors
@@ -330,7 +351,7 @@ impl Cluster {
             let views: BTreeSet<Status> =
                 members.iter().filter_map(|from| Some(self.view(*from, of)?.status)).collect();
             let status = match fact.fate {
-                Fate::Leaving => continue,
+                Fate::Leaving => return Err(format!("{} is still leaving", name(of))),
                 _ if views.is_empty() => continue,
                 _ if views.len() > 1 => {
                     let all = members.iter().map(|from| (*from, self.view(*from, of).map(|m| m.status)));

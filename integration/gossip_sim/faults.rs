@@ -81,6 +81,7 @@ impl Faults {
                     broken_streams: rng.random_range(0.0..0.3),
                     ..good.clone()
                 };
+                cluster.say(|| format!("the network is bad: {conditions:?}"));
                 cluster.world.net.conditions = conditions;
             }
             1 if self.bad_network => cluster.world.net.conditions = good.clone(),
@@ -89,6 +90,7 @@ impl Faults {
             4 if self.slow => {
                 let time = cluster.world.rng().random_range(Duration::from_millis(100)..Duration::from_secs(20));
                 if let Some(node) = cluster.any_member() {
+                    cluster.say(|| format!("node {node} does nothing for {time:?}"));
                     cluster.world.block(node, time);
                 }
             }
@@ -128,6 +130,7 @@ impl Faults {
 fn cut(cluster: &mut Cluster) {
     let (mask, one_way): (u64, bool) = (cluster.world.rng().random(), cluster.world.rng().random_bool(0.3));
     let side_of = |node: usize| u8::from(mask >> (node % 64) & 1 == 1);
+    cluster.say(|| format!("cut: {mask:b}, in one way only: {one_way}"));
     if one_way {
         cluster.world.net.split_one_way(side_of);
     } else {

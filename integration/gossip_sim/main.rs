@@ -62,13 +62,13 @@ impl Seed {
     }
 }
 
-/// Lives many worlds; the seed that fails is named. Says how many were excused for something.
-pub(crate) fn explore(test: &str, default_seeds: u64, live: impl Fn(Seed)) -> u32 {
+/// Lives many worlds; the seed that fails is named. Says what share of them was excused for something.
+pub(crate) fn explore(test: &str, default_seeds: u64, live: impl Fn(Seed)) -> f64 {
     let seeds = match number("TRIBUNE_SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 1..1 + default_seeds * number("TRIBUNE_SIM_SEEDS").unwrap_or(1),
     };
-    let mut excused = 0;
+    let (mut lived, mut excused) = (0, 0);
     for number in seeds {
         let seed = Seed::new(number);
         if let Err(cause) = catch_unwind(AssertUnwindSafe(|| live(seed.clone()))) {
@@ -77,9 +77,10 @@ pub(crate) fn explore(test: &str, default_seeds: u64, live: impl Fn(Seed)) -> u3
             );
             std::panic::resume_unwind(cause);
         }
+        lived += 1;
         excused += seed.excused.get();
     }
-    excused
+    f64::from(excused) / f64::from(lived)
 }
 
 /// The first seed that fails, and why: for worlds that are broken on purpose.

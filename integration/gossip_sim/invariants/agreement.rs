@@ -21,6 +21,9 @@ use crate::{Seed, explore};
 /// for a while; what gossip missed then comes with full exchanges, one every 30 s.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 
+/// The longest suspicion in a pool of 30, by the slowest clock.
+const SUSPICION: Duration = Duration::from_secs(40);
+
 /// A pool in which everything goes wrong that can, and is good again afterwards.
 fn live(seed: Seed) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
@@ -32,9 +35,11 @@ fn live(seed: Seed) {
     cluster.form(nodes);
     let time = cluster.world.rng().random_range(Duration::from_secs(20)..Duration::from_secs(120));
     Faults::all(time).happen(&mut cluster);
-    cluster.settle(PATIENCE, Cluster::agreed).unwrap_or_else(|wrong| panic!("{wrong}"));
+    // Suspicions from the bad times may still turn into deaths, to be objected to.
+    cluster.run(SUSPICION);
+    cluster.settle(PATIENCE - SUSPICION, Cluster::agreed).unwrap_or_else(|wrong| panic!("{wrong}"));
     // And it stays so.
-    cluster.run(Duration::from_secs(30));
+    cluster.run(SUSPICION);
     cluster.agreed().unwrap_or_else(|wrong| panic!("agreed, and then: {wrong}"));
     user_events::at_most_once(&cluster);
 }

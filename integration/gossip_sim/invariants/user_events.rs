@@ -3,7 +3,9 @@
 //!
 //! **And at least once** to every member that had entered the pool before the event was fired and lived
 //! until the end, if the one that fired it lived too: even across cuts, since full exchanges carry what was heard.
-//! Within the limits of the window: fewer than 512 events are fired meanwhile.
+//! Within the limits of the window: fewer than 512 events are fired meanwhile; and the Lamport time of the event is
+//! not before the one that the member was told when it entered. Whoever fired it had not heard of that time then, and
+//! to the member it is an old event, which Consul's members skip.
 //!
 //! Source: section 7.5 of the notes on the gossip wire.
 
@@ -36,6 +38,9 @@ pub fn at_least_once(cluster: &Cluster) -> Result<(), String> {
     };
     for (event, fired) in cluster.fired.iter().enumerate().filter(|(_, fired)| lives(fired.by, fired.life)) {
         for (node, life) in fired.witnesses.iter().filter(|(node, life)| lives(*node, *life)) {
+            if fired.ltime < cluster.facts[*node].since {
+                continue;
+            }
             if !cluster.facts[*node].heard.contains_key(&event) {
                 return Err(format!(
                     "{} in its life {life} was not given event {event}, fired at {:?} by {}",

@@ -158,6 +158,13 @@ impl<H: Host> World<H> {
         Duration::from_nanos(self.now)
     }
 
+    /// Tells whoever reads the trace.
+    pub fn say(&self, text: impl FnOnce() -> String) {
+        if let Some(trace) = &self.trace {
+            trace.say(self.now, text);
+        }
+    }
+
     /// Chance, for whoever plays with this world.
     pub fn rng(&mut self) -> &mut ChaCha12Rng {
         &mut self.rng
