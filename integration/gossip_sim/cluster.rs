@@ -324,6 +324,34 @@ impl Cluster {
         pool.member(&name(of)).map(|member| &**member)
     }
 
+    /// Members of islands: running members who know nobody of the rest, nor are known there, but as somebody that
+    /// left. It happens when all crashed through whom they were connected, and nothing in a pool can heal it.
+    pub fn islanders(&self) -> Vec<usize> {
+        let members: Vec<usize> = self.members().collect();
+        let knows = |from, of| self.view(from, of).is_some_and(|member| member.status != Status::Left);
+        let mut reached: Vec<usize> = members.first().copied().into_iter().collect();
+        let mut next = 0;
+        while let Some(from) = reached.get(next).copied() {
+            next += 1;
+            for of in &members {
+                if !reached.contains(of) && (knows(from, *of) || knows(*of, from)) {
+                    reached.push(*of);
+                }
+            }
+        }
+        members.into_iter().filter(|node| !reached.contains(node)).collect()
+    }
+
+    /// Somebody who knows of an island joins it to the rest.
+    pub fn join_islands(&mut self) {
+        while let Some(islander) = self.islanders().first().copied() {
+            let to = self.members().next().expect("where there are islanders there is a rest");
+            self.say(|| format!("{} is on an island, and joins {}", name(islander), name(to)));
+            self.command(islander, Command::Join { address: addr(to) });
+            self.run(Duration::from_secs(2));
+        }
+    }
+
     /// Nobody is on the way out; all members agree on who is there with which tags, hold everybody who is gone to be gone, and agree on
     /// how it went.
     ///

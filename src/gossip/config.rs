@@ -215,9 +215,23 @@ pub struct SerfConfig {
     pub coordinates: bool,
     /// Whether user events from before a join are skipped. Consul: yes.
     pub ignore_old_events: bool,
-    /// Whether a member that known failed members are tried at a restart. Consul's `rejoin_after_leave` is
-    /// about [`PoolConfig::snapshot`] after a goodbye.
+    /// Whether a snapshot that ends with a goodbye still says whom to join again. Consul: no.
     pub rejoin_after_leave: bool,
+}
+
+impl SerfConfig {
+    /// Whether a pool can work with this.
+    ///
+    /// # Errors
+    /// The first field that is out of range.
+    pub fn validate(&self) -> Result<(), ConfigError> {
+        let intervals =
+            [("reap_interval", self.reap_interval), ("reconnect_interval", self.reconnect_interval)];
+        match intervals.iter().find(|(_, interval)| interval.is_zero()) {
+            Some((field, _)) => Err(ConfigError::Zero(field)),
+            None => Ok(()),
+        }
+    }
 }
 
 impl Default for SerfConfig {

@@ -35,6 +35,7 @@ fn live(seed: Seed) {
     cluster.form(nodes);
     let time = cluster.world.rng().random_range(Duration::from_secs(20)..Duration::from_secs(120));
     Faults::all(time).happen(&mut cluster);
+    cluster.join_islands();
     // Suspicions from the bad times may still turn into deaths, to be objected to.
     cluster.run(SUSPICION);
     cluster.settle(PATIENCE - SUSPICION, Cluster::agreed).unwrap_or_else(|wrong| panic!("{wrong}"));

@@ -69,6 +69,7 @@ fn live(seed: Seed) {
         ..Faults::all(time)
     };
     faults.happen(&mut cluster);
+    cluster.join_islands();
     assert!(cluster.fired.len() < 512, "more events than a window holds");
     let all = |cluster: &Cluster| cluster.agreed().and_then(|()| at_least_once(cluster));
     cluster.settle(PATIENCE, all).unwrap_or_else(|wrong| panic!("{wrong}"));

@@ -15,7 +15,7 @@ use super::roster::Roster;
 use super::snapshot::Past;
 use super::stats::Stats;
 use super::{Member, Status};
-use crate::gossip::config::PoolConfig;
+use crate::gossip::config::{ConfigError, PoolConfig};
 use crate::gossip::coordinate::Coordinate;
 use crate::gossip::effect::{Admission, Command, CommandError, Done, Event, Input, Outputs, Ticket};
 use crate::gossip::swim::broadcast::BroadcastId;
@@ -41,9 +41,12 @@ pub enum PoolError {
     /// A gossip key is none.
     #[error(transparent)]
     Key(#[from] KeyError),
-    /// The name, or a tunable.
+    /// The name, or a tunable of SWIM's.
     #[error(transparent)]
     Swim(#[from] SwimError),
+    /// A tunable of this layer's.
+    #[error(transparent)]
+    Config(#[from] ConfigError),
 }
 
 /// How far a goodbye is.
@@ -102,6 +105,7 @@ impl Pool {
             snapshot,
             seed,
         } = config;
+        serf.validate()?;
         let meta = encoded(&tags).ok_or(PoolError::Tags { limit: MAX_META })?;
         let crypto = Crypto::new(Keyring::of(&keys)?, verify_incoming, verify_outgoing);
         let mut rng = ChaCha12Rng::from_seed(seed);
@@ -327,6 +331,7 @@ impl Pool {
     /// Takes over whom another member of the same pool knows, as if it had been heard, and shares what it can.
     /// For simulations, which begin with large pools that know each other.
     pub fn preload(&mut self, now: Moment, other: &Self, out: &mut Outputs) {
+        self.layer.roster.reserve(other.layer.roster.len());
         self.swim.preload(now, other.swim.table(), &mut self.layer, out);
         self.layer.roster.share(&other.layer.roster);
     }

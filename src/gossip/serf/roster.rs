@@ -306,6 +306,11 @@ impl Roster {
         self.get(name.as_bytes())
     }
 
+    /// Makes room for so many members more, and no more than that.
+    pub fn reserve(&mut self, more: usize) {
+        self.others.reserve_exact(more);
+    }
+
     /// Lets go of members that are the same as another roster's, and uses those.
     pub fn share(&mut self, other: &Self) {
         for row in &mut self.others {

@@ -1,7 +1,9 @@
-//! Pools under test: one fed by hand (`rules`), and several on a network in memory (`network`).
+//! Pools under test: one fed by hand (`rules`, `telling`), and several on a network in memory (`network`).
 
 mod network;
 mod rules;
+mod solo;
+mod telling;
 mod world;
 
 use std::collections::BTreeMap;

@@ -181,7 +181,9 @@ impl Lab {
         let mut writer = PacketWriter::default();
         let crypto = Crypto::plain();
         let mut builder = writer.begin(&mut packet, 60_000, &crypto);
-        messages.iter().for_each(|message| assert!(builder.message(message)));
+        for message in messages {
+            assert!(builder.message(message));
+        }
         builder.finish(false, false, &mut ChaCha12Rng::seed_from_u64(0));
         self.swim.packet(self.now, addr(9), &mut packet, &mut self.log, &mut self.out);
     }

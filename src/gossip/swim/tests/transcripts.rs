@@ -45,7 +45,7 @@ impl Transcript {
                 swim.leave(*now, Duration::from_secs(5), log, out);
             }
             "state" => {
-                for entry in self.lab.swim.table().iter() {
+                for entry in self.lab.swim.table() {
                     writeln!(text, "{} {:?} {}", entry.node.name, entry.state, entry.incarnation).unwrap();
                 }
                 let (health, left) = (self.lab.swim.health_score(), self.lab.swim.left());
