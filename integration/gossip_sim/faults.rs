@@ -88,7 +88,8 @@ impl Faults {
             2 if self.cuts => cut(cluster),
             3 if self.cuts => cluster.world.net.heal(),
             4 if self.slow => {
-                let time = cluster.world.rng().random_range(Duration::from_millis(100)..Duration::from_secs(20));
+                let time =
+                    cluster.world.rng().random_range(Duration::from_millis(100)..Duration::from_secs(20));
                 if let Some(node) = cluster.any_member() {
                     cluster.say(|| format!("node {node} does nothing for {time:?}"));
                     cluster.world.block(node, time);

@@ -72,9 +72,7 @@ pub(crate) fn explore(test: &str, default_seeds: u64, live: impl Fn(Seed)) -> f6
     for number in seeds {
         let seed = Seed::new(number);
         if let Err(cause) = catch_unwind(AssertUnwindSafe(|| live(seed.clone()))) {
-            eprintln!(
-                "replay: TRIBUNE_SIM_SEED={number} cargo test --release --test gossip_sim -- {test}"
-            );
+            eprintln!("replay: TRIBUNE_SIM_SEED={number} cargo test --release --test gossip_sim -- {test}");
             std::panic::resume_unwind(cause);
         }
         lived += 1;

@@ -17,7 +17,7 @@ use crate::faults::Faults;
 use crate::world::Conditions;
 use crate::{Seed, explore};
 
-/// Sides that forgot each other come together by a reconnect of Serf's every 30 s, which may try in vain
+/// A goodbye of an earlier life is void after 52 s, found every 15. Sides that forgot each other come together by a reconnect of Serf's every 30 s, which may try in vain
 /// for a while; what gossip missed then comes with full exchanges, one every 30 s.
 pub const PATIENCE: Duration = Duration::from_secs(240);
 

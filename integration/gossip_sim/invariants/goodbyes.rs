@@ -1,6 +1,7 @@
 //! **A graceful leave is seen as one everywhere**: every member holds it to have left, none to have failed, once
-//! it is over, even with packets lost. It takes no longer than the intent and the death may take to be told, and the
-//! time the leaver lingers.
+//! it is over, also with packets lost. It takes no longer than the intent and the death may take to be told, and the
+//! time the leaver lingers. In a tiny pool with one packet in five lost it can happen that nobody hears the intent, which is
+//! sent four times only; then all hold the leaver to have failed, as stock members do. That is counted.
 //!
 //! Source: section 7.3 of the notes on the gossip wire.
 
@@ -17,6 +18,13 @@ use crate::{Seed, explore, failure};
 const GOODBYE: Duration = Duration::from_secs(15);
 /// What gossip missed comes with full exchanges.
 const PATIENCE: Duration = Duration::from_secs(180);
+
+/// Whether nobody heard that this one leaves.
+fn unheard(cluster: &Cluster, node: usize) -> bool {
+    cluster
+        .members()
+        .all(|from| cluster.view(from, node).is_none_or(|member| member.status == Status::Failed))
+}
 
 fn all_left(cluster: &Cluster, gone: &[usize]) -> Result<(), String> {
     for from in cluster.members() {
@@ -49,6 +57,10 @@ fn live(seed: Seed, sabotage: Option<Sabotage>) {
     }
     cluster.run(GOODBYE);
     assert_eq!(cluster.with_fate(Fate::Leaving), [0; 0], "a goodbye takes too long");
+    if loss > 0.0 && gone.iter().any(|node| unheard(&cluster, *node)) {
+        seed.excuse();
+        gone.retain(|node| !unheard(&cluster, *node));
+    }
     cluster.settle(PATIENCE, |cluster| all_left(cluster, &gone)).unwrap_or_else(|wrong| panic!("{wrong}"));
     cluster.world.net.conditions.loss = 0.0;
     cluster.settle(PATIENCE, Cluster::agreed).unwrap_or_else(|wrong| panic!("{wrong}"));
@@ -56,7 +68,8 @@ fn live(seed: Seed, sabotage: Option<Sabotage>) {
 
 #[test]
 fn goodbyes_are_seen_as_such() {
-    explore("goodbyes_are_seen_as_such", 120, |seed| live(seed, None));
+    let excused = explore("goodbyes_are_seen_as_such", 120, |seed| live(seed, None));
+    assert!(excused <= 0.02, "nobody heard a goodbye in {} % of the pools", excused * 100.0);
 }
 
 #[test]

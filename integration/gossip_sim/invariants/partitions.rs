@@ -19,8 +19,12 @@ fn live(seed: Seed, sabotage: Option<Sabotage>, shortest: u64, longest: u64) {
     let nodes: usize = cluster.world.rng().random_range(2..=16);
     cluster.form(nodes);
     cluster.world.sabotage = sabotage;
-    let (sides, first) = (cluster.world.rng().random_range(2..=3), cluster.world.rng().random_range(1..nodes));
-    cluster.world.net.split(|node| if node < first { 0 } else { 1 + u8::try_from(node % (sides - 1)).unwrap_or(0) });
+    let (sides, first) =
+        (cluster.world.rng().random_range(2..=3), cluster.world.rng().random_range(1..nodes));
+    cluster
+        .world
+        .net
+        .split(|node| if node < first { 0 } else { 1 + u8::try_from(node % (sides - 1)).unwrap_or(0) });
     let time = cluster.world.rng().random_range(shortest..longest);
     cluster.run(Duration::from_secs(time / 2));
     // What changes while nobody hears it must be known to all in the end.

@@ -2,7 +2,7 @@
 //! everywhere.
 //!
 //! **And at least once** to every member that had entered the pool before the event was fired and lived
-//! until the end, if the one that fired it lived too: even across cuts, since full exchanges carry what was heard.
+//! until the end, if the one that fired it had and did too: even across cuts, since full exchanges carry what was heard.
 //! Within the limits of the window: fewer than 512 events are fired meanwhile; and the Lamport time of the event is
 //! not before the one that the member was told when it entered. Whoever fired it had not heard of that time then, and
 //! to the member it is an old event, which Consul's members skip.
@@ -36,7 +36,10 @@ pub fn at_least_once(cluster: &Cluster) -> Result<(), String> {
     let lives = |node: usize, life: u32| {
         cluster.facts[node].fate == Fate::Up && cluster.world.nodes[node].life == life
     };
-    for (event, fired) in cluster.fired.iter().enumerate().filter(|(_, fired)| lives(fired.by, fired.life)) {
+    for (event, fired) in cluster.fired.iter().enumerate() {
+        if !lives(fired.by, fired.life) || !fired.witnesses.contains(&(fired.by, fired.life)) {
+            continue;
+        }
         for (node, life) in fired.witnesses.iter().filter(|(node, life)| lives(*node, *life)) {
             if fired.ltime < cluster.facts[*node].since {
                 continue;

@@ -101,7 +101,14 @@ pub struct Bare {
 
 impl Bare {
     /// A member that knows those of `table` already.
-    pub fn new(node: usize, config: &SwimConfig, crypto: Crypto, table: &Table, seed: u64, now: Moment) -> Self {
+    pub fn new(
+        node: usize,
+        config: &SwimConfig,
+        crypto: Crypto,
+        table: &Table,
+        seed: u64,
+        now: Moment,
+    ) -> Self {
         let setup = SwimSetup {
             name: Name::from(name(node).as_str()),
             addr: addr(node),

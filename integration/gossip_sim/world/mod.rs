@@ -519,9 +519,7 @@ impl<H: Host> World<H> {
         }
         let bytes = match self.sabotage {
             None => Some(exchange.request),
-            Some(sabotage) => {
-                sabotage.stream(name(node).as_bytes(), &exchange.request, &mut self.rng)
-            }
+            Some(sabotage) => sabotage.stream(name(node).as_bytes(), &exchange.request, &mut self.rng),
         };
         if let Some(bytes) = bytes {
             let request = Happening::Request { to, from: addr(node), exchange: number, bytes };
