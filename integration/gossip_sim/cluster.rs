@@ -40,7 +40,7 @@ pub struct Fact {
     /// When this life entered the pool.
     pub entered: Option<Duration>,
     asked: Option<Duration>,
-    /// What its clock of user events showed then: events of earlier times are old news to it.
+    /// What its clock of user events showed when it last joined: events of earlier times are old news to it.
     pub since: u64,
     /// How often each user event was given out in this life.
     pub heard: BTreeMap<usize, u32>,
@@ -300,10 +300,8 @@ impl Cluster {
                         Ok(Done::Joined) => {
                             let pool = self.world.nodes[node].host.as_ref();
                             let fact = &mut self.facts[node];
-                            if fact.entered.is_none() {
-                                fact.entered = Some(at);
-                                fact.since = pool.map_or(0, |pool| pool.clocks().event);
-                            }
+                            fact.entered.get_or_insert(at);
+                            fact.since = pool.map_or(0, |pool| pool.clocks().event);
                         }
                         Ok(Done::Left) => {
                             self.world.stop(node);

@@ -17,9 +17,10 @@ use crate::faults::Faults;
 use crate::world::Conditions;
 use crate::{Seed, explore};
 
-/// A goodbye of an earlier life is void after 52 s, found every 15. Sides that forgot each other come together by a reconnect of Serf's every 30 s, which may try in vain
-/// for a while; what gossip missed then comes with full exchanges, one every 30 s.
-pub const PATIENCE: Duration = Duration::from_secs(240);
+/// A goodbye of an earlier life is void after 52 s, found every 15. Sides that forgot each other come together by
+/// Serf's attempt to reconnect, one every 30 s to one of the failed; if only one of a dozen still runs, that takes
+/// six minutes on average. What gossip missed comes with full exchanges, one every 30 s.
+pub const PATIENCE: Duration = Duration::from_secs(1_800);
 
 /// The longest suspicion in a pool of 30, by the slowest clock.
 const SUSPICION: Duration = Duration::from_secs(40);
@@ -35,10 +36,12 @@ fn live(seed: Seed) {
     cluster.form(nodes);
     let time = cluster.world.rng().random_range(Duration::from_secs(20)..Duration::from_secs(120));
     Faults::all(time).happen(&mut cluster);
+    // Suspicions from the bad times may still turn into deaths, to be objected to; and goodbyes of earlier lives
+    // may make a member forget its last way to the others.
     cluster.join_islands();
-    // Suspicions from the bad times may still turn into deaths, to be objected to.
     cluster.run(SUSPICION);
-    cluster.settle(PATIENCE - SUSPICION, Cluster::agreed).unwrap_or_else(|wrong| panic!("{wrong}"));
+    cluster.join_islands();
+    cluster.settle(PATIENCE, Cluster::agreed).unwrap_or_else(|wrong| panic!("{wrong}"));
     // And it stays so.
     cluster.run(SUSPICION);
     cluster.agreed().unwrap_or_else(|wrong| panic!("agreed, and then: {wrong}"));
