@@ -6,7 +6,7 @@ use rand::RngExt;
 use rand::seq::IndexedRandom;
 
 use crate::cluster::{Cluster, Fate};
-use crate::world::Conditions;
+use crate::world::{Conditions, Slowness};
 
 /// Which faults there are, and how many at most.
 #[derive(Debug, Clone)]
@@ -91,8 +91,10 @@ impl Faults {
                 let time =
                     cluster.world.rng().random_range(Duration::from_millis(100)..Duration::from_secs(20));
                 if let Some(node) = cluster.any_member() {
-                    cluster.say(|| format!("node {node} does nothing for {time:?}"));
-                    cluster.world.block(node, time);
+                    let mute = cluster.world.rng().random();
+                    let slowness = if mute { Slowness::Mute } else { Slowness::Stopped };
+                    cluster.say(|| format!("node {node} is {slowness:?} for {time:?}"));
+                    cluster.world.block(node, slowness, time);
                 }
             }
             5 if self.crashes && cluster.members().count() > 2 => {

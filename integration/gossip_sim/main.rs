@@ -12,14 +12,17 @@
 //! | `TRIBUNE_SIM_SEED=<n>` | only this seed |
 //! | `TRIBUNE_SIM_TRACE=1` | prints every step; best with one seed and one test |
 //! | `TRIBUNE_SIM_SEEDS=<factor>` | so many times as many seeds |
-//! | `TRIBUNE_SIM_PLOTS=<dir>` | `measure` takes its long form, prints its tables and writes plots into the directory |
+//! | `TRIBUNE_SIM_PLOTS=<dir>` | the tests named `plot_…` print their tables (with `--nocapture`) and write plots into the directory; an hour |
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of it is test code")]
 #![allow(dead_code, reason = "the world is shared with the bench, and neither uses all of it")]
 
 mod cluster;
 mod faults;
+mod figures;
 mod invariants;
+mod measure;
+mod plot;
 mod world;
 
 use std::cell::Cell;

@@ -50,5 +50,5 @@ fn live(seed: Seed) {
 
 #[test]
 fn views_agree_after_any_faults() {
-    explore("views_agree_after_any_faults", 500, live);
+    explore("views_agree_after_any_faults", 1500, live);
 }

@@ -48,5 +48,5 @@ fn live(seed: Seed) {
 
 #[test]
 fn deaths_reach_all() {
-    explore("deaths_reach_all", 120, live);
+    explore("deaths_reach_all", 300, live);
 }

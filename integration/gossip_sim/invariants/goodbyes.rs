@@ -68,7 +68,7 @@ fn live(seed: Seed, sabotage: Option<Sabotage>) {
 
 #[test]
 fn goodbyes_are_seen_as_such() {
-    let excused = explore("goodbyes_are_seen_as_such", 120, |seed| live(seed, None));
+    let excused = explore("goodbyes_are_seen_as_such", 300, |seed| live(seed, None));
     assert!(excused <= 0.02, "nobody heard a goodbye in {} % of the pools", excused * 100.0);
 }
 

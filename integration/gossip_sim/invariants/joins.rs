@@ -48,6 +48,6 @@ fn live(seed: Seed) {
 
 #[test]
 fn joins_reach_all() {
-    let excused = explore("joins_reach_all", 120, live);
+    let excused = explore("joins_reach_all", 300, live);
     assert!(excused <= 0.05, "{} % of the pools needed a full exchange", excused * 100.0);
 }

@@ -59,5 +59,5 @@ fn live(seed: Seed) {
 
 #[test]
 fn keys_are_replaced_without_losing_anybody() {
-    explore("keys_are_replaced_without_losing_anybody", 60, live);
+    explore("keys_are_replaced_without_losing_anybody", 100, live);
 }

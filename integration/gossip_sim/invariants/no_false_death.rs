@@ -28,7 +28,7 @@ fn live(seed: Seed, sabotage: Option<Sabotage>) {
 
 #[test]
 fn slow_members_are_not_held_dead_for_ever() {
-    explore("slow_members_are_not_held_dead_for_ever", 150, |seed| live(seed, None));
+    explore("slow_members_are_not_held_dead_for_ever", 400, |seed| live(seed, None));
 }
 
 #[test]

@@ -40,12 +40,12 @@ fn live(seed: Seed, sabotage: Option<Sabotage>, shortest: u64, longest: u64) {
 
 #[test]
 fn short_partitions_heal() {
-    explore("short_partitions_heal", 60, |seed| live(seed, None, 4, 30));
+    explore("short_partitions_heal", 150, |seed| live(seed, None, 4, 30));
 }
 
 #[test]
 fn long_partitions_heal() {
-    explore("long_partitions_heal", 100, |seed| live(seed, None, 90, 300));
+    explore("long_partitions_heal", 250, |seed| live(seed, None, 90, 300));
 }
 
 #[test]

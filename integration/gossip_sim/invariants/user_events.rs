@@ -81,5 +81,5 @@ fn live(seed: Seed) {
 
 #[test]
 fn user_events_reach_all_exactly_once() {
-    explore("user_events_reach_all_exactly_once", 150, live);
+    explore("user_events_reach_all_exactly_once", 400, live);
 }

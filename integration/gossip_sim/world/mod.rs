@@ -2,7 +2,7 @@
 //!
 //! What happens is in a heap ordered by (time, sequence). Packets and streams are real bytes: what a node
 //! sends is encoded, and decoded by who gets it. Nodes have clocks of their own, which nobody sets and which
-//! run at different rates; a node can be blocked for a while, and then takes in at once what came meanwhile.
+//! run at different rates; a node can be slow ([`Slowness`]), and takes in later, at once, what came meanwhile.
 //!
 //! Where chance could get in from outside, and how it is kept out: nodes get their seeds from the world's; maps
 //! are ordered or seeded; no address of memory is compared or hashed; wall-clock time is only measured, for
@@ -28,7 +28,7 @@ use std::time::{Duration, Instant};
 use rand::{RngExt, SeedableRng};
 use rand_chacha::ChaCha12Rng;
 use tribune::gossip::wire::StreamReader;
-use tribune::gossip::{ExchangeError, ExchangeId, Moment, Outputs, StreamId};
+use tribune::gossip::{Exchange, ExchangeError, ExchangeId, Moment, Outputs, StreamId};
 
 pub use clock::Clock;
 pub use host::{Host, Note, addr, name};
@@ -40,6 +40,17 @@ pub use trace::Trace;
 const BACKLOG: usize = 4_096;
 /// After this many ticks that leave a deadline in the past, a node is stuck.
 const STUCK: u32 = 1_000;
+
+/// What a slow node does not do for a while.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Slowness {
+    /// Anything: the process has no processor, or its machine is suspended. Afterwards what is due and what came are
+    /// dealt with, in either order.
+    Stopped,
+    /// Sending and receiving: its timers run, but what it sends waits, and so does what comes. This is how Lifeguard's
+    /// authors slowed members down.
+    Mute,
+}
 
 /// Something on its way.
 #[derive(Debug)]
@@ -68,7 +79,11 @@ pub struct Node<H> {
     /// When the next timer is set; earlier ones in the heap are void.
     timer: u64,
     blocked_until: u64,
+    slowness: Slowness,
     backlog: VecDeque<Happening>,
+    /// What a mute node wants to send.
+    held_packets: Vec<(usize, Vec<u8>)>,
+    held_exchanges: Vec<Exchange>,
     /// Ticks in a row that left the deadline in the past.
     stuck: u32,
 }
@@ -180,7 +195,10 @@ impl<H: Host> World<H> {
             clock,
             timer: u64::MAX,
             blocked_until: 0,
+            slowness: Slowness::Stopped,
             backlog: VecDeque::new(),
+            held_packets: Vec::new(),
+            held_exchanges: Vec::new(),
             stuck: 0,
         });
         self.nodes.len() - 1
@@ -203,6 +221,8 @@ impl<H: Host> World<H> {
         place.host = None;
         place.timer = u64::MAX;
         place.backlog.clear();
+        place.held_packets.clear();
+        place.held_exchanges.clear();
         place.blocked_until = 0;
     }
 
@@ -221,19 +241,26 @@ impl<H: Host> World<H> {
         self.nodes.iter().enumerate().filter_map(|(node, place)| Some((node, place.host.as_ref()?)))
     }
 
-    /// A node does nothing for so long; what comes meanwhile waits.
-    pub fn block(&mut self, node: usize, time: Duration) {
+    /// A node is slow for so long; if it is slow already, perhaps longer.
+    pub fn block(&mut self, node: usize, slowness: Slowness, time: Duration) {
         let until = self.now + nanos(time);
         let place = &mut self.nodes[node];
         if place.host.is_some() && place.blocked_until < until {
+            if place.blocked_until <= self.now {
+                place.slowness = slowness;
+            }
             place.blocked_until = until;
             self.push(until, Happening::Unblock { node });
         }
     }
 
-    /// Whether a node does nothing at the moment.
+    /// Whether a node is slow at the moment.
     pub fn is_blocked(&self, node: usize) -> bool {
         self.nodes[node].blocked_until > self.now
+    }
+
+    fn is_stopped(&self, node: usize) -> bool {
+        self.is_blocked(node) && self.nodes[node].slowness == Slowness::Stopped
     }
 
     /// Lets a host do something now, even if it is blocked.
@@ -293,16 +320,14 @@ impl<H: Host> World<H> {
         match happening {
             Happening::Timer { node } => {
                 // A timer that was set anew, or whose host is busy, is void.
-                if self.nodes[node].timer == self.now && !self.is_blocked(node) {
+                if self.nodes[node].timer == self.now && !self.is_stopped(node) {
                     self.nodes[node].timer = u64::MAX;
                     self.step(node, "tick", &[], |_, _, _| {});
                 }
             }
             Happening::Unblock { node } => {
                 if !self.is_blocked(node) {
-                    let backlog = std::mem::take(&mut self.nodes[node].backlog);
-                    backlog.into_iter().for_each(|happening| self.happen(happening));
-                    self.step(node, "tick", &[], |_, _, _| {});
+                    self.unblock(node);
                 }
             }
             Happening::Packet { to, from, mut bytes } => {
@@ -335,6 +360,25 @@ impl<H: Host> World<H> {
             }
             Happening::Answer { exchange, result } => self.end_exchange(exchange, result),
         }
+    }
+
+    /// A slow node is well again.
+    fn unblock(&mut self, node: usize) {
+        let place = &mut self.nodes[node];
+        let backlog = std::mem::take(&mut place.backlog);
+        let packets = std::mem::take(&mut place.held_packets);
+        let exchanges = std::mem::take(&mut place.held_exchanges);
+        if place.slowness == Slowness::Stopped && self.rng.random() {
+            self.step(node, "tick", &[], |_, _, _| {});
+        }
+        for (to, bytes) in packets {
+            self.send(node, to, &bytes);
+        }
+        for exchange in exchanges {
+            self.open(node, exchange);
+        }
+        backlog.into_iter().for_each(|happening| self.happen(happening));
+        self.step(node, "tick", &[], |_, _, _| {});
     }
 
     /// A stream's request reached a node.
@@ -431,11 +475,24 @@ impl<H: Host> World<H> {
         self.set_timer(node);
         let at = self.now();
         self.notes.extend(self.fresh.drain(..).map(|note| Noted { at, node, note }));
+        let held = self.is_blocked(node);
         for (to, packet) in out.packets.iter() {
-            self.send(node, host::located(to), packet);
+            let to = host::located(to);
+            if held {
+                let held = &mut self.nodes[node].held_packets;
+                if held.len() < BACKLOG {
+                    held.push((to, packet.to_vec()));
+                }
+            } else {
+                self.send(node, to, packet);
+            }
         }
         for exchange in out.exchanges.drain(..) {
-            self.open(node, exchange);
+            if held {
+                self.nodes[node].held_exchanges.push(exchange);
+            } else {
+                self.open(node, exchange);
+            }
         }
         out.clear();
         self.out = out;
@@ -484,7 +541,7 @@ impl<H: Host> World<H> {
     }
 
     /// Opens a stream: a round trip for the connection, then the request.
-    fn open(&mut self, node: usize, exchange: tribune::gossip::Exchange) {
+    fn open(&mut self, node: usize, exchange: Exchange) {
         self.traffic.streams += 1;
         let number = self.next_exchange;
         self.next_exchange += 1;
