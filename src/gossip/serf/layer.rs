@@ -179,6 +179,9 @@ impl Layer {
             self.reap_at = now + self.config.reap_interval;
             self.recent.expire(now, self.config.intent_timeout);
             self.queries.expire(now);
+            // Intent, death and the time to linger, four times over.
+            let goodbye = 2 * self.config.broadcast_timeout + self.config.propagate_delay;
+            self.roster.void_goodbyes(now, 4 * goodbye);
             let (failed, left) = (self.config.reconnect_timeout, self.config.tombstone_timeout);
             for member in self.roster.reap(now, failed, left) {
                 self.reaped(cx, member);

@@ -121,8 +121,17 @@ impl Layer {
     }
 
     /// A full exchange says that a member is here, or failed.
+    ///
+    /// A later time than this member's own about itself comes from a goodbye: of an earlier life, said where its
+    /// present one was not heard of. Who believes it takes this member for leaving, and would for ever: it must object.
     pub(super) fn merge_join(&mut self, cx: &mut Context<'_>, node: &[u8], ltime: LTime) {
+        let mine = node == self.roster.local().name.as_bytes();
+        let object = mine && !self.leaving && self.joining == 0 && self.roster.is_news(node, ltime);
         self.hear_join(cx, &Join { ltime, node });
+        if object {
+            self.stats.refutes += 1;
+            self.say_join(cx);
+        }
     }
 
     /// Tells everybody that this member is here.

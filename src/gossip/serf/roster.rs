@@ -10,7 +10,8 @@
 //!                                       leave intent
 //! ```
 //!
-//! Each member keeps the time of the newest intent it heard of; older ones change nothing. A row costs 16
+//! Each member keeps the time of the newest intent it heard of; older ones change nothing. A goodbye that is not
+//! followed by the end is void after a while. A row costs 16
 //! bytes and a share of the index; members are shared.
 //!
 //! Source: section 7.3 of the project's notes on the gossip wire.
@@ -47,6 +48,8 @@ pub struct Roster {
     /// Since when members are failed, and left.
     failed: BTreeMap<String, Moment>,
     left: BTreeMap<String, Moment>,
+    /// Members about to leave: since when that is known. Kept up to date by [`Roster::void_goodbyes`] only.
+    leaving: BTreeMap<String, Moment>,
     /// Members about to leave that are to be forgotten, and when.
     pruned: BTreeMap<String, Moment>,
     generation: u64,
@@ -71,6 +74,7 @@ impl Roster {
             hasher: FixedState::with_seed(key),
             failed: BTreeMap::new(),
             left: BTreeMap::new(),
+            leaving: BTreeMap::new(),
             pruned: BTreeMap::new(),
             generation: 1,
         }
@@ -240,6 +244,25 @@ impl Roster {
             Status::None | Status::Leaving | Status::Left => None,
         };
         Heard { news: true, left }
+    }
+
+    /// Members that said goodbye longer than `patience` ago and still live are taken for what they are: alive.
+    ///
+    /// The goodbye was one of an earlier life. Serf counts one that comes with a full exchange as one later, which can
+    /// be the very time at which the present life said that it is here; then that word does not count any more, and
+    /// nothing else would ever end the goodbye.
+    pub fn void_goodbyes(&mut self, now: Moment, patience: Duration) {
+        let leaving = self.others.iter().filter(|row| row.member.status == Status::Leaving);
+        let since = |name: &str| self.leaving.get(name).copied().unwrap_or(now);
+        self.leaving = leaving.map(|row| (row.member.name.clone(), since(&row.member.name))).collect();
+        let void = |(name, since): &(&String, &Moment)| {
+            now.since(**since) > patience && !self.pruned.contains_key(*name)
+        };
+        let names: Vec<String> = self.leaving.iter().filter(void).map(|(name, _)| name.clone()).collect();
+        for name in names {
+            self.leaving.remove(&name);
+            self.turn(name.as_bytes(), Status::Alive);
+        }
     }
 
     /// Whether an intent of this time would be news about a member.

@@ -124,6 +124,7 @@ impl Swim {
             push_pull_at,
             spreading: true,
             leaving: None,
+            newcomer: false,
             writer: PacketWriter::default(),
             direct: Vec::new(),
             scratch: Vec::new(),

@@ -17,6 +17,9 @@ use crate::gossip::wire::{
     encode_push_pull, encode_stream,
 };
 
+/// Up to this many members, a newcomer tells a pool of all of them.
+const SMALL: usize = 64;
+
 /// What an exchange is for.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub(super) enum Purpose {
@@ -158,11 +161,20 @@ impl<D: Delegate> Step<'_, D> {
             }
             return None;
         }
+        // Who comes alone into a pool learns only what that pool knows already. Telling it of all its members
+        // again would take minutes in a large one, and until then nothing of the layer above would be told. In a
+        // small one, where each message is sent a few times only, it makes up for what some missed. With two
+        // joins under way this member may be what brings two pools together, and tells the one of the other.
+        let joins = |purpose: &Purpose| matches!(purpose, Purpose::Join(_));
+        let large = matches!(&result, Ok(StreamMessage::PushPull(theirs)) if theirs.nodes.len() > SMALL);
+        let alone = self.state.table.len() == 1 && !self.state.exchanges.values().any(joins);
+        self.state.newcomer = joins(&purpose) && large && alone;
         let result = match result {
             Ok(StreamMessage::PushPull(theirs)) => self.merge(&theirs).map_err(CommandError::Refused),
             Ok(_) => Err(ExchangeError::from(WireError::Malformed("answer to a full exchange")).into()),
             Err(error) => Err(error.into()),
         };
+        self.state.newcomer = false;
         if let Err(error) = &result {
             self.state.stats.failed_exchanges += 1;
             tracing::debug!(%error, "a full exchange failed");

@@ -121,7 +121,9 @@ impl<D: Delegate> Step<'_, D> {
             self.state.stats.too_many_members += 1;
             return;
         };
-        self.state.broadcast(&name, &Message::Alive(*alive));
+        if !self.state.newcomer {
+            self.state.broadcast(&name, &Message::Alive(*alive));
+        }
         self.tell(place, D::joined);
     }
 

@@ -57,6 +57,8 @@ pub(super) struct State {
     /// Whether there was something to spread when the last step ended.
     pub(super) spreading: bool,
     pub(super) leaving: Option<Leaving>,
+    /// Whether members heard of just now are no news to anybody else.
+    pub(super) newcomer: bool,
     pub(super) rng: ChaCha12Rng,
     pub(super) writer: PacketWriter,
     pub(super) direct: Vec<(SocketAddr, Vec<u8>)>,

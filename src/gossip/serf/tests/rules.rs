@@ -1,5 +1,6 @@
 //! Clocks and members (7.2 to 7.4): a test for each rule.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -63,6 +64,48 @@ fn an_intent_about_nobody_known_is_forgotten() {
     solo.run(Duration::from_secs(330));
     solo.alive(1, 1);
     assert_eq!(solo.status(1), Some(Status::Alive));
+}
+
+#[test]
+fn a_goodbye_without_an_end_is_void_after_a_while() {
+    let member = |name: &str| Member {
+        name: name.to_owned(),
+        addr: address(1),
+        tags: Arc::default(),
+        status: Status::Alive,
+        versions: OUR_VERSIONS,
+    };
+    let (mut roster, mut recent) = (Roster::new(member("me"), 1), Recent::default());
+    let at = |seconds: u64| Moment(seconds * 1_000_000_000);
+    let patience = Duration::from_secs(50);
+    let status = |roster: &Roster| roster.get(b"x").map(|member| member.status);
+    roster.lives(member("x"), &recent);
+    assert!(roster.leave_intent("x", 5, &mut recent, at(1)).news);
+    for seconds in [10, 30, 60] {
+        roster.void_goodbyes(at(seconds), patience);
+        assert_eq!(status(&roster), Some(Status::Leaving), "first seen at 10 s");
+    }
+    let generation = roster.generation();
+    roster.void_goodbyes(at(61), patience);
+    assert_eq!(status(&roster), Some(Status::Alive));
+    assert!(roster.generation() > generation);
+    // Not without a new one, which has all the time again.
+    assert!(!roster.leave_intent("x", 5, &mut recent, at(62)).news);
+    assert!(roster.leave_intent("x", 6, &mut recent, at(63)).news);
+    roster.void_goodbyes(at(200), patience);
+    assert_eq!(status(&roster), Some(Status::Leaving));
+    assert!(roster.gone(b"x", at(201)).is_some_and(|member| member.status == Status::Left));
+    roster.void_goodbyes(at(400), patience);
+    assert_eq!(status(&roster), Some(Status::Left));
+}
+
+#[test]
+fn who_is_told_of_a_later_time_than_its_own_objects() {
+    let mut solo = Solo::with_others();
+    solo.exchange(&SerfState { ltime: 30, ..state(&[("n0", 20)], &[]) }, false);
+    assert_eq!((solo.pool.stats().refutes, solo.intents(), solo.pool.clocks().member), (1, 1, 31));
+    solo.exchange(&SerfState { ltime: 31, ..state(&[("n0", 30)], &[]) }, false);
+    assert_eq!((solo.pool.stats().refutes, solo.intents()), (1, 1), "its own word");
 }
 
 #[test]

@@ -61,6 +61,36 @@ fn a_join_sends_everything_and_takes_over_everything() {
 }
 
 #[test]
+fn a_newcomer_tells_a_large_pool_of_itself_only() {
+    let pool = |members: u16| {
+        let nodes = (0..members).map(|number| {
+            let node = node("", 100 + number, 1, NodeState::Alive);
+            PushPullNode { name: format!("n{number}").into(), ..node }
+        });
+        everything(true, nodes.collect())
+    };
+    let newcomer = || {
+        let mut lab = Lab::new();
+        lab.quiet();
+        lab
+    };
+    let mut lab = newcomer();
+    assert_eq!(lab.joined_with(pool(100)), Ok(()));
+    assert_eq!((lab.swim.table().len(), lab.told().len(), lab.swim.queued()), (101, 101, 0));
+    assert_eq!(lab.joined_with(pool(102)), Ok(()));
+    assert_eq!(lab.swim.queued(), 2, "it knows a pool now, and these come from another one");
+
+    let mut lab = newcomer();
+    assert_eq!(lab.joined_with(pool(64)), Ok(()));
+    assert_eq!(lab.swim.queued(), 64, "small");
+
+    let mut lab = newcomer();
+    lab.swim.join(lab.now, JoinKind(4), addr(8), &mut lab.log, &mut lab.out);
+    assert_eq!(lab.joined_with(pool(100)), Ok(()));
+    assert_eq!(lab.swim.queued(), 100, "the other join may lead into another pool");
+}
+
+#[test]
 fn states_are_merged_by_their_rules() {
     let mut lab = Lab::among(&["b", "c", "d", "e"]);
     let states = vec![
