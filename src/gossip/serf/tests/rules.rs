@@ -234,7 +234,7 @@ fn someone(name: &str) -> Member {
     Member {
         name: name.to_owned(),
         addr: address(1),
-        tags: std::sync::Arc::default(),
+        tags: Arc::default(),
         status: Status::Alive,
         versions: OUR_VERSIONS,
     }
