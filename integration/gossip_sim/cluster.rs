@@ -239,7 +239,7 @@ impl Cluster {
         let end = self.world.now() + time;
         while self.world.now() < end {
             self.look_after();
-            self.world.run(LOOK.min(end - self.world.now()));
+            self.world.run(LOOK.min(end.saturating_sub(self.world.now())));
             self.collect();
         }
     }
@@ -255,8 +255,8 @@ impl Cluster {
     ) -> Result<Duration, String> {
         let start = self.world.now();
         loop {
-            let Err(wrong) = check(self) else { return Ok(self.world.now() - start) };
-            if self.world.now() - start >= limit {
+            let Err(wrong) = check(self) else { return Ok(self.world.now().saturating_sub(start)) };
+            if self.world.now() >= start + limit {
                 return Err(format!("after {limit:?}: {wrong}"));
             }
             self.run(LOOK);
@@ -269,7 +269,7 @@ impl Cluster {
             .members()
             .filter(|node| {
                 let fact = &self.facts[*node];
-                fact.entered.is_none() && fact.asked.is_none_or(|at| now - at >= RETRY)
+                fact.entered.is_none() && fact.asked.is_none_or(|at| now >= at + RETRY)
             })
             .collect();
         for node in outside {

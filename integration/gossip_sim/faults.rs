@@ -10,6 +10,7 @@ use crate::world::{Conditions, Slowness};
 
 /// Which faults there are, and how many at most.
 #[derive(Debug, Clone)]
+#[expect(clippy::struct_excessive_bools, reason = "switches that do not depend on each other")]
 pub struct Faults {
     /// How long there are faults.
     pub time: Duration,
@@ -63,7 +64,7 @@ impl Faults {
         let end = cluster.world.now() + self.time;
         while cluster.world.now() < end {
             let pause = cluster.world.rng().random_range(Duration::from_millis(10)..self.pause);
-            cluster.run(pause.min(end - cluster.world.now()));
+            cluster.run(pause.min(end.saturating_sub(cluster.world.now())));
             self.one(cluster, &good);
         }
         cluster.world.net.conditions = good;

@@ -159,3 +159,27 @@ fn plot_lifeguard() {
     };
     std::fs::write(dir.join("gossip_lifeguard.svg"), plot.svg()).unwrap();
 }
+
+#[test]
+fn plot_stopped() {
+    if plots().is_none() {
+        return;
+    }
+    println!("members stopped altogether\n\n| | FP | FP- | slow ones declared dead |\n|---|---|---|---|");
+    for parts in [Parts::None, Parts::All] {
+        let count = sum(grid(128, SLOW, Slowness::Stopped, STOP, GO), 1, &parts.config(4));
+        println!("| {} | {} | {} | {} |", parts.name(), count.fp, count.fp_healthy, count.slow);
+    }
+}
+
+#[test]
+fn plot_detection() {
+    if plots().is_none() {
+        return;
+    }
+    println!("a crash in a healthy pool of 128\n\n| | first | last |\n|---|---|---|");
+    for parts in Parts::ALL {
+        let growth = growth(128, 1..=15, &parts.config(4));
+        println!("| {} | {:.1} s | {:.1} s |", parts.name(), seconds(growth.found), seconds(growth.death));
+    }
+}

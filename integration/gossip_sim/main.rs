@@ -30,10 +30,14 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::rc::Rc;
 use std::time::Duration;
 
+use rand::{RngExt, SeedableRng};
+use rand_chacha::ChaCha12Rng;
+use tribune::gossip::Moment;
+
 use cluster::Cluster;
 use faults::Faults;
 use invariants::incarnations::Incarnations;
-use world::{Conditions, Host, Trace, World};
+use world::{Clock, Conditions, Host, Trace, World};
 
 fn number(variable: &str) -> Option<u64> {
     std::env::var(variable).ok().and_then(|text| text.parse().ok())
@@ -66,7 +70,7 @@ impl Seed {
 }
 
 /// Lives many worlds; the seed that fails is named. Says what share of them was excused for something.
-pub(crate) fn explore(test: &str, default_seeds: u64, live: impl Fn(Seed)) -> f64 {
+pub(crate) fn explore(test: &str, default_seeds: u64, live: impl Fn(&Seed)) -> f64 {
     let seeds = match number("TRIBUNE_SIM_SEED") {
         Some(seed) => seed..seed + 1,
         None => 1..1 + default_seeds * number("TRIBUNE_SIM_SEEDS").unwrap_or(1),
@@ -74,7 +78,7 @@ pub(crate) fn explore(test: &str, default_seeds: u64, live: impl Fn(Seed)) -> f6
     let (mut lived, mut excused) = (0, 0);
     for number in seeds {
         let seed = Seed::new(number);
-        if let Err(cause) = catch_unwind(AssertUnwindSafe(|| live(seed.clone()))) {
+        if let Err(cause) = catch_unwind(AssertUnwindSafe(|| live(&seed))) {
             eprintln!("replay: TRIBUNE_SIM_SEED={number} cargo test --release --test gossip_sim -- {test}");
             std::panic::resume_unwind(cause);
         }
@@ -85,9 +89,9 @@ pub(crate) fn explore(test: &str, default_seeds: u64, live: impl Fn(Seed)) -> f6
 }
 
 /// The first seed that fails, and why: for worlds that are broken on purpose.
-pub(crate) fn failure(seeds: u64, live: impl Fn(Seed)) -> Option<(u64, String)> {
+pub(crate) fn failure(seeds: u64, live: impl Fn(&Seed)) -> Option<(u64, String)> {
     (1..=seeds).find_map(|number| {
-        let cause = catch_unwind(AssertUnwindSafe(|| live(Seed::new(number)))).err()?;
+        let cause = catch_unwind(AssertUnwindSafe(|| live(&Seed::new(number)))).err()?;
         let text = cause.downcast_ref::<String>().cloned();
         Some((number, text.unwrap_or_else(|| "no text".to_owned())))
     })
@@ -107,4 +111,17 @@ fn a_seed_decides_everything() {
         assert_eq!(live(seed), live(seed), "seed {seed}");
     }
     assert_ne!(live(1), live(2));
+}
+
+#[test]
+fn a_deadline_is_reached_exactly_when_the_clock_says() {
+    let mut rng = ChaCha12Rng::seed_from_u64(1);
+    for _ in 0..1_000 {
+        let clock = Clock::by_chance(&mut rng);
+        let due = Moment(clock.shows(0).0 + rng.random_range(0..1 << 45));
+        let when = clock.when(due);
+        assert!(clock.shows(when) >= due);
+        assert!(when == 0 || clock.shows(when - 1) < due);
+    }
+    assert_eq!(Clock::exact().when(Moment::NEVER), u64::MAX);
 }

@@ -26,7 +26,7 @@ pub const PATIENCE: Duration = Duration::from_secs(1_800);
 const SUSPICION: Duration = Duration::from_secs(40);
 
 /// A pool in which everything goes wrong that can, and is good again afterwards.
-fn live(seed: Seed) {
+fn live(seed: &Seed) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
     seed.watch(&mut cluster.world);
     let nodes = match cluster.world.rng().random_range(0..10) {

@@ -11,7 +11,7 @@ use crate::{Seed, explore};
 
 const WARM_UP: Duration = Duration::from_secs(600);
 
-fn live(seed: Seed) {
+fn live(seed: &Seed) {
     let mut cluster = Cluster::formed(seed.number, 24, Conditions::town());
     cluster.run(WARM_UP);
     let mut errors = Vec::new();

@@ -16,7 +16,7 @@ use crate::{Seed, explore};
 /// (6 * 4 * 1.3 s) and gossip. With several deaths at once probes wait for each other.
 const PATIENCE: Duration = Duration::from_secs(90);
 
-fn live(seed: Seed) {
+fn live(seed: &Seed) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
     seed.watch(&mut cluster.world);
     let nodes = cluster.world.rng().random_range(3..=20);

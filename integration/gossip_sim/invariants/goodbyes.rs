@@ -38,7 +38,7 @@ fn all_left(cluster: &Cluster, gone: &[usize]) -> Result<(), String> {
     Ok(())
 }
 
-fn live(seed: Seed, sabotage: Option<Sabotage>) {
+fn live(seed: &Seed, sabotage: Option<Sabotage>) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
     seed.watch(&mut cluster.world);
     let nodes = cluster.world.rng().random_range(3..=20);

@@ -16,7 +16,7 @@ const QUICK: Duration = Duration::from_secs(8);
 /// A few more tries; what gossip missed comes with full exchanges.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn live(seed: Seed) {
+fn live(seed: &Seed) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
     seed.watch(&mut cluster.world);
     let nodes = cluster.world.rng().random_range(1..=20);

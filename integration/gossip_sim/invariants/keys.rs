@@ -18,7 +18,7 @@ use crate::{Seed, explore};
 /// An operator tries again until all members have answered.
 const TRIES: usize = 20;
 
-fn live(seed: Seed) {
+fn live(seed: &Seed) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
     let (old, new) = (vec![1; 16], vec![2; 32]);
     cluster.keys = vec![old.clone()];

@@ -15,7 +15,7 @@ use crate::{Seed, explore, failure};
 /// Two rounds of full exchanges and a reconnect.
 const PATIENCE: Duration = Duration::from_secs(120);
 
-fn live(seed: Seed, sabotage: Option<Sabotage>) {
+fn live(seed: &Seed, sabotage: Option<Sabotage>) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
     seed.watch(&mut cluster.world);
     let nodes = cluster.world.rng().random_range(4..=12);

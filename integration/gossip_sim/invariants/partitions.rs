@@ -13,7 +13,7 @@ use crate::cluster::Cluster;
 use crate::world::{Conditions, Sabotage};
 use crate::{Seed, explore, failure};
 
-fn live(seed: Seed, sabotage: Option<Sabotage>, shortest: u64, longest: u64) {
+fn live(seed: &Seed, sabotage: Option<Sabotage>, shortest: u64, longest: u64) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
     seed.watch(&mut cluster.world);
     let nodes: usize = cluster.world.rng().random_range(2..=16);

@@ -57,7 +57,7 @@ pub fn at_least_once(cluster: &Cluster) -> Result<(), String> {
     Ok(())
 }
 
-fn live(seed: Seed) {
+fn live(seed: &Seed) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
     seed.watch(&mut cluster.world);
     let nodes = cluster.world.rng().random_range(3..=12);

@@ -53,7 +53,9 @@ fn wait(world: &mut World<Bare>, expected: usize, is_it: impl Fn(&Note) -> bool)
     // Whoever missed it by chance hears of it in a full exchange, later than the limit perhaps.
     let _ = world.run_until(LIMIT, Duration::from_millis(20), |world| {
         let notes = std::mem::take(&mut world.notes);
-        times.extend(notes.iter().filter(|noted| is_it(&noted.note)).map(|noted| noted.at - start));
+        times.extend(
+            notes.iter().filter(|noted| is_it(&noted.note)).map(|noted| noted.at.saturating_sub(start)),
+        );
         times.len() >= expected
     });
     times
@@ -68,7 +70,7 @@ fn idle(world: &mut World<Bare>, time: Duration) -> Cost {
         packets: after.packets - before.packets,
         bytes: after.bytes - before.bytes,
         received: after.received - before.received,
-        cpu: cpu::spent() - cpu,
+        cpu: cpu::spent().saturating_sub(cpu),
     }
 }
 
@@ -80,12 +82,12 @@ pub fn message(world: &mut World<Bare>, number: u32, size: usize) -> (Known, Cos
     world.act(0, |host, _, _| host.cry(number, size));
     let times = wait(world, nodes, |note| *note == Note::Heard(number as usize));
     quiet(world);
-    let (after, time) = (world.traffic, world.now() - start);
+    let (after, time) = (world.traffic, world.now().saturating_sub(start));
     let mut cost = Cost {
         packets: after.packets - before.packets,
         bytes: after.bytes - before.bytes,
         received: after.received - before.received,
-        cpu: cpu::spent() - cpu,
+        cpu: cpu::spent().saturating_sub(cpu),
     };
     let idle = idle(world, time);
     cost.packets = cost.packets.saturating_sub(idle.packets);

@@ -40,23 +40,3 @@ impl Clock {
         u64::try_from(passed.div_ceil(u128::from(self.rate))).unwrap_or(u64::MAX)
     }
 }
-
-#[cfg(test)]
-mod tests {
-    use rand::SeedableRng;
-
-    use super::*;
-
-    #[test]
-    fn a_deadline_is_reached_exactly_when_the_clock_says() {
-        let mut rng = ChaCha12Rng::seed_from_u64(1);
-        for _ in 0..1_000 {
-            let clock = Clock::by_chance(&mut rng);
-            let due = Moment(clock.offset + rng.random_range(0..1 << 45));
-            let when = clock.when(due);
-            assert!(clock.shows(when) >= due);
-            assert!(when == 0 || clock.shows(when - 1) < due);
-        }
-        assert_eq!(Clock::exact().when(Moment::NEVER), u64::MAX);
-    }
-}

@@ -296,12 +296,12 @@ impl<H: Host> World<H> {
     ) -> Result<Duration, Duration> {
         let start = self.now();
         while !done(self) {
-            if self.now() - start >= limit {
+            if self.now() >= start + limit {
                 return Err(limit);
             }
             self.run(every);
         }
-        Ok(self.now() - start)
+        Ok(self.now().saturating_sub(start))
     }
 
     fn push(&mut self, at: u64, happening: Happening) {
@@ -342,7 +342,7 @@ impl<H: Host> World<H> {
                 if self.is_up(to) {
                     self.traffic.received += 1;
                     // Nothing of it may be left over when it was read, but the trace wants it as it came.
-                    let traced = self.trace.is_some().then(|| bytes.clone()).unwrap_or_default();
+                    let traced = if self.trace.is_some() { bytes.clone() } else { Vec::new() };
                     self.step(to, "packet", &traced, |host, now, out| {
                         host.packet(now, from, &mut bytes, out);
                     });
@@ -377,7 +377,9 @@ impl<H: Host> World<H> {
         for exchange in exchanges {
             self.open(node, exchange);
         }
-        backlog.into_iter().for_each(|happening| self.happen(happening));
+        for happening in backlog {
+            self.happen(happening);
+        }
         self.step(node, "tick", &[], |_, _, _| {});
     }
 

@@ -56,9 +56,8 @@ impl Sabotage {
                     node.incarnation = 1;
                 }
             }
-            Self::Silence => {}
             Self::Resentment if state.join => return None,
-            Self::Resentment => {}
+            Self::Silence | Self::Resentment => {}
         }
         let mut out = Vec::new();
         encode_stream(&StreamMessage::PushPull(state), false, &crypto, rng, &mut out);
