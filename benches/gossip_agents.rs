@@ -110,7 +110,7 @@ fn main() {
 
         let (used, begun) = (cpu(), Instant::now());
         tokio::time::sleep(Duration::from_secs(5)).await;
-        let each = (cpu() - used).as_secs_f64() / begun.elapsed().as_secs_f64() / f64::from(size);
+        let each = cpu().saturating_sub(used).as_secs_f64() / begun.elapsed().as_secs_f64() / f64::from(size);
         println!("idle: {:.0} us of CPU per agent and second", each * 1e6);
         for agent in &agents {
             agent.stop().await;
