@@ -2,6 +2,9 @@
 //!
 //! `cargo bench --bench gossip_codec`. The `weezl` crate is measured beside our LZW as the reference.
 
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on ends")]
+#![allow(missing_docs, reason = "criterion's macros make public functions")]
+
 use std::hint::black_box;
 use std::net::SocketAddr;
 

@@ -55,17 +55,17 @@ impl Seed {
         Self { number, excused: Rc::default() }
     }
 
-    /// What is looked at in every world: incarnations. And the trace, if somebody wants to read it.
-    fn watch<H: Host>(&self, world: &mut World<H>) {
-        world.watcher = Some(Box::new(Incarnations::default()));
-        if number("TRIBUNE_SIM_TRACE").is_some() {
-            world.trace = Some(Trace::new(true));
-        }
-    }
-
     /// Something rare but allowed happened; who explores counts.
     fn excuse(&self) {
         self.excused.set(self.excused.get() + 1);
+    }
+}
+
+/// What is looked at in every world: incarnations. And the trace, if somebody wants to read it.
+pub(crate) fn watch<H: Host>(world: &mut World<H>) {
+    world.watcher = Some(Box::new(Incarnations::default()));
+    if number("TRIBUNE_SIM_TRACE").is_some() {
+        world.trace = Some(Trace::new(true));
     }
 }
 

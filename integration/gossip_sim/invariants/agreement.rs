@@ -28,7 +28,7 @@ const SUSPICION: Duration = Duration::from_secs(40);
 /// A pool in which everything goes wrong that can, and is good again afterwards.
 fn live(seed: &Seed) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
-    seed.watch(&mut cluster.world);
+    crate::watch(&mut cluster.world);
     let nodes = match cluster.world.rng().random_range(0..10) {
         0 => cluster.world.rng().random_range(13..=30),
         _ => cluster.world.rng().random_range(3..=12),

@@ -18,7 +18,7 @@ const PATIENCE: Duration = Duration::from_secs(90);
 
 fn live(seed: &Seed) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
-    seed.watch(&mut cluster.world);
+    crate::watch(&mut cluster.world);
     let nodes = cluster.world.rng().random_range(3..=20);
     cluster.form(nodes);
     let loss: f64 = cluster.world.rng().random_range(-0.05..0.05);

@@ -40,7 +40,7 @@ fn all_left(cluster: &Cluster, gone: &[usize]) -> Result<(), String> {
 
 fn live(seed: &Seed, sabotage: Option<Sabotage>) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
-    seed.watch(&mut cluster.world);
+    crate::watch(&mut cluster.world);
     let nodes = cluster.world.rng().random_range(3..=20);
     cluster.form(nodes);
     cluster.world.sabotage = sabotage;

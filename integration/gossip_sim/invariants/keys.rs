@@ -22,7 +22,7 @@ fn live(seed: &Seed) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
     let (old, new) = (vec![1; 16], vec![2; 32]);
     cluster.keys = vec![old.clone()];
-    seed.watch(&mut cluster.world);
+    crate::watch(&mut cluster.world);
     let nodes = cluster.world.rng().random_range(3..=10);
     cluster.form(nodes);
     let loss: f64 = cluster.world.rng().random_range(-0.02..0.05);

@@ -17,7 +17,7 @@ const PATIENCE: Duration = Duration::from_secs(120);
 
 fn live(seed: &Seed, sabotage: Option<Sabotage>) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
-    seed.watch(&mut cluster.world);
+    crate::watch(&mut cluster.world);
     let nodes = cluster.world.rng().random_range(4..=12);
     cluster.form(nodes);
     cluster.world.sabotage = sabotage;

@@ -15,7 +15,7 @@ use crate::{Seed, explore, failure};
 
 fn live(seed: &Seed, sabotage: Option<Sabotage>, shortest: u64, longest: u64) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
-    seed.watch(&mut cluster.world);
+    crate::watch(&mut cluster.world);
     let nodes: usize = cluster.world.rng().random_range(2..=16);
     cluster.form(nodes);
     cluster.world.sabotage = sabotage;

@@ -59,7 +59,7 @@ pub fn at_least_once(cluster: &Cluster) -> Result<(), String> {
 
 fn live(seed: &Seed) {
     let mut cluster = Cluster::new(seed.number, Conditions::town());
-    seed.watch(&mut cluster.world);
+    crate::watch(&mut cluster.world);
     let nodes = cluster.world.rng().random_range(3..=12);
     cluster.form(nodes);
     let time = Duration::from_secs(60);
