@@ -4,7 +4,7 @@
 //! `cargo bench --bench gossip_fanout` prints the tables beside the figures of hashicorp/memberlist (from a program of
 //! its own, on another day on the same kind of machine: orders of magnitude, not percents), then Criterion's.
 //! `TRIBUNE_FANOUT_LARGEST=<n>` leaves larger pools out. The world is the one of the simulation
-//! (`integration/gossip_sim/world`): real bytes, virtual time, one thread; 10,000 members take some 6 GB.
+//! (`integration/gossip_sim/world`): real bytes, virtual time, one thread; 10,000 members take some 4 GB.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench that cannot go on ends")]
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
