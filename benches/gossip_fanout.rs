@@ -4,7 +4,7 @@
 //! `cargo bench --bench gossip_fanout` prints the tables beside the figures of hashicorp/memberlist (from a program of
 //! its own, on another day on the same kind of machine: orders of magnitude, not percents), then Criterion's.
 //! `TRIBUNE_FANOUT_LARGEST=<n>` leaves larger pools out. The world is the one of the simulation
-//! (`integration/gossip_sim/world`): real bytes, virtual time, one thread; 10,000 members take some 6 GB.
+//! (`integration/gossip_sim/world`): real bytes, virtual time, one thread; 10,000 members take some 4 GB.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a bench that cannot go on ends")]
 #![allow(missing_docs, reason = "criterion's macros make public functions")]
@@ -29,7 +29,7 @@ use tribune::gossip::wire::serf::{UserEvent, encode_ack_payload, encode_tags};
 use tribune::gossip::wire::{
     Ack, Alive, Crypto, Keyring, Message, OUR_VERSIONS, PacketReader, PacketWriter, Ping,
 };
-use tribune::gossip::{Coordinate, Moment, Outputs, Pool};
+use tribune::gossip::{Coordinate, Moment, Outputs, Pool, StreamId};
 
 use measure::spread::{self, precise};
 use world::bare::{Bare, formed};
@@ -100,13 +100,47 @@ fn fan_out(largest: usize) {
             micros(cpu) / received,
             memberlist(nodes)
         );
-        let (packets, bytes, cpu) = spread::idle_rate(&mut world, if nodes > 1_000 { 5 } else { 60 });
-        idle.push(format!("| {nodes} | {packets:.1} | {bytes:.0} | {:.1} |", micros(cpu)));
+        // Before the first full exchange, which comes after 30 s at the earliest.
+        drop(world);
+        let mut world = measure::pool(nodes, 2, &config, Conditions::room());
+        let (packets, bytes, cpu) = spread::idle_rate(&mut world, 10);
+        let (both, size) = exchange(nodes);
+        idle.push(format!(
+            "| {nodes} | {packets:.1} | {bytes:.0} | {:.1} | {:.3} | {size} |",
+            micros(cpu),
+            millis(both) / 2.0
+        ));
     }
     println!(
-        "\nIdle, each member and second (memberlist: 2.0 to 2.7 packets, 105 to 1,150 B, 352 to 522 us)\n"
+        "\nIdle, each member and second (memberlist: 2.0 to 2.7 packets, 105 to 1,150 B, 352 to 522 us);"
     );
-    println!("| nodes | packets | bytes | CPU us |\n|---|---|---|---|\n{}\n", idle.join("\n"));
+    println!("and a full exchange, which each member starts every 30 s (to 32 members) to 300 s (10,000)\n");
+    println!("| nodes | packets | bytes | CPU us | CPU ms of an exchange, each side | bytes, each way |");
+    println!("|---|---|---|---|---|---|\n{}\n", idle.join("\n"));
+}
+
+/// A full exchange between two members that know the same: what both sides cost together, and the bytes of each way.
+fn exchange(nodes: usize) -> (Duration, usize) {
+    let table = formed(nodes);
+    let member = |node| Bare::new(node, &quiet(), Crypto::plain(), &table, 1, Moment(0));
+    let (mut asker, mut asked, mut out) = (member(0), member(1), Outputs::default());
+    let mut size = 0;
+    let mut once = || {
+        let before = Instant::now();
+        asker.join(NOW, addr(1), &mut out);
+        let exchange = out.exchanges.pop().unwrap();
+        size = exchange.request.len();
+        let message = asked.stream_reader().push(&exchange.request).unwrap().unwrap();
+        asked.request(NOW, StreamId(1), addr(0), message, &mut out);
+        let reply = out.replies.pop().unwrap();
+        let answer = asker.stream_reader().push(&reply.bytes).unwrap().unwrap();
+        asker.answer(NOW, exchange.id, Ok(answer), &mut out);
+        let time = before.elapsed();
+        out.clear();
+        time
+    };
+    let times = (0..15).map(|_| once()).collect();
+    (measure::median(times), size)
 }
 
 /// How a packet is wrapped.

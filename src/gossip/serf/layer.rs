@@ -82,7 +82,8 @@ pub(super) struct Layer {
     pub(super) journal: Journal,
     /// Whether this member said goodbye.
     pub(super) leaving: bool,
-    /// Joins the host asked for that are under way.
+    /// Joins the host asked for that are under way, while an answer to this member is taken in; else none. What others
+    /// ask for meanwhile must not make events old that were fired since this member came.
     pub(super) joining: usize,
     /// A failed member that is to be tried again.
     pub(super) reconnect: Option<SocketAddr>,

@@ -167,6 +167,7 @@ impl Pool {
                 if let Some((kind, result)) = swim.answer(now, exchange, result, layer, out) {
                     self.joined(now, kind, result, out);
                 }
+                self.layer.joining = 0;
             }
             Input::Tick => {}
             Input::Command(ticket, command) => self.command(now, ticket, command, out),
@@ -234,7 +235,6 @@ impl Pool {
         let kind = self.next_join;
         self.next_join += 1;
         self.joins.insert(kind, ticket);
-        self.layer.joining = self.joins.len();
         self.swim.join(now, JoinKind(kind), to, &mut self.layer, out);
         Ok(())
     }
@@ -242,7 +242,6 @@ impl Pool {
     /// A join ended.
     fn joined(&mut self, now: Moment, kind: JoinKind, result: Result<(), CommandError>, out: &mut Outputs) {
         let Some(ticket) = self.joins.remove(&kind.0) else { return };
-        self.layer.joining = self.joins.len();
         if result.is_ok() && !self.layer.leaving {
             self.act(now, out, Layer::say_join);
         }

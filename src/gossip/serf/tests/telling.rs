@@ -57,6 +57,24 @@ fn user_events_come_with_full_exchanges_too() {
 }
 
 #[test]
+fn only_the_answer_to_a_join_makes_events_old() {
+    let mut solo = Solo::new();
+    solo.step(Input::Command(Ticket(1), Command::Join { address: address(9) }));
+    let exchange = solo.out.exchanges.pop().unwrap();
+    // Somebody else joins here while this one's own join is under way.
+    solo.exchange(&SerfState { event_ltime: 5, ..state(&[], &[]) }, true);
+    solo.say(&told(3, "e", false));
+    assert_eq!(solo.pool.stats().events, 1);
+    let mut user_state = Vec::new();
+    SerfState { event_ltime: 5, ..state(&[], &[]) }.encode(&mut user_state);
+    let answer =
+        StreamMessage::PushPull(PushPull { join: true, nodes: Vec::new(), user_state: user_state.into() });
+    solo.step(Input::Answer { exchange: exchange.id, result: Ok(answer) });
+    solo.say(&told(4, "e", false));
+    assert_eq!((solo.pool.stats().events, solo.pool.stats().old_events), (1, 1));
+}
+
+#[test]
 fn a_full_exchange_carries_what_was_heard() {
     let mut solo = Solo::with_others();
     solo.say(&told(5, "a", false));
