@@ -175,11 +175,11 @@ fn freshness<'a>(
 ) -> Result<Option<Barrier<'a>>, EndpointError> {
     match options.consistency {
         Consistency::Consistent => endpoints.leader.barrier(),
-        Consistency::Default => endpoints.leader.check_lease().map(|()| None),
+        Consistency::Default => endpoints.leader.lease(),
         Consistency::Stale => {
             let fresh_enough = options.max_stale.is_zero()
                 || endpoints.leader.leadership().last_contact <= options.max_stale;
-            if fresh_enough { Ok(None) } else { endpoints.leader.check_lease().map(|()| None) }
+            if fresh_enough { Ok(None) } else { endpoints.leader.lease() }
         }
     }
 }

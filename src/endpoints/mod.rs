@@ -36,11 +36,12 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use crate::state::{Command, Outcome, StateReader};
 
 /// An applied command: its raft index and what applying it gave back.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Applied {
     /// Raft index of the command.
     pub index: u64,
@@ -91,12 +92,21 @@ pub trait LeaderRead: Send + Sync {
     /// What is known now.
     fn leadership(&self) -> Arc<Leadership>;
 
-    /// Default mode: fails unless this agent leads and holds its lease (a quorum was heard within
-    /// one election timeout). Cheap enough for every read.
+    /// Whether this agent leads and holds its lease (a quorum was heard within one election
+    /// timeout). Cheap enough for every read.
     ///
     /// # Errors
     /// [`EndpointError::NoLeader`].
     fn check_lease(&self) -> Result<(), EndpointError>;
+
+    /// Default mode: what the leader would show now. `None` on a leader with its lease; elsewhere a
+    /// future that asks the leader how far the state must be and waits until it is here.
+    ///
+    /// # Errors
+    /// [`EndpointError::NoLeader`], at once or from the future.
+    fn lease(&self) -> Result<Option<BoxFuture<'_, Result<(), EndpointError>>>, EndpointError> {
+        self.check_lease().map(|()| None)
+    }
 
     /// `?consistent`: confirms leadership for this read and waits until everything committed
     /// before it is in the published snapshot. `None` when nothing needs waiting for (a leader
@@ -114,7 +124,7 @@ pub trait SessionTimers: Send + Sync {
 }
 
 /// Why an endpoint refused. Knows no HTTP; each transport maps it.
-#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq)]
+#[derive(Debug, Clone, thiserror::Error, PartialEq, Eq, Serialize, Deserialize)]
 pub enum EndpointError {
     /// The caller's arguments are wrong (HTTP 400).
     #[error("{0}")]

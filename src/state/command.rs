@@ -230,7 +230,7 @@ pub enum TxnOp {
 }
 
 /// What a transaction operation gives back. A write of a key carries no value.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum TxnResult {
     /// A key.
     Kv(KvEntry),
@@ -243,7 +243,7 @@ pub enum TxnResult {
 }
 
 /// Why an operation of a transaction failed.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct TxnError {
     /// Position of the operation.
     pub op_index: usize,
@@ -252,7 +252,7 @@ pub struct TxnError {
 }
 
 /// What applying a command gives back to whoever proposed it.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub enum Outcome {
     /// Done, nothing to say.
     Done,
