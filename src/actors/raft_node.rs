@@ -92,8 +92,12 @@ impl RaftNode {
         // the margin keeps the lease inside.
         let lease_ticks = options.driver.election_ticks.saturating_sub(options.driver.heartbeat_ticks);
         let lease = options.tick * u32::try_from(lease_ticks).unwrap_or(1);
+        let driver_config = DriverConfig {
+            lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
+            ..options.driver
+        };
         let driver =
-            Driver::open(options.driver, Box::new(log) as Log, options.applied_index, rand::random())?;
+            Driver::open(driver_config, Box::new(log) as Log, options.applied_index, rand::random())?;
         let published = Arc::new(Published::new());
         let arbiter = Arbiter::new();
         let (shared, metrics) = (Arc::clone(&published), Arc::clone(&options.metrics));

@@ -40,6 +40,9 @@ use serde::{Deserialize, Serialize};
 
 use crate::state::{Command, Outcome, StateReader};
 
+/// What Consul's agents put before the words of an error that another agent told them, once per hop.
+pub const RPC_ERROR: &str = "rpc error making call: ";
+
 /// An applied command: its raft index and what applying it gave back.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Applied {

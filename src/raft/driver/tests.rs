@@ -1,6 +1,7 @@
 use super::*;
 use crate::raft::log::{LogError, LogWrite, MemoryLog, WriteFault};
 use crate::raft::membership::ServerRecord;
+use crate::raft::reads::ReadMode;
 
 mod group;
 
@@ -209,7 +210,7 @@ fn a_lease_needs_a_quorum_lately() {
 #[test]
 fn reads_are_confirmed_and_wait_for_the_state() {
     let mut group = Group::of(&["a", "b", "c"]);
-    group.node("b").driver.read_index(1);
+    group.node("b").driver.read_index(1, ReadMode::Safe);
     group.settle();
     assert!(group.node("b").reads.is_empty(), "no leader yet: kept, not dropped");
     group.elect("a");
@@ -218,12 +219,12 @@ fn reads_are_confirmed_and_wait_for_the_state() {
     group.ticks(5);
     let at = group.node("a").applied;
     assert_eq!(group.node("b").reads.len(), 1, "asked again once there was a leader");
-    group.node("a").driver.read_index(2);
-    group.node("a").driver.read_index(3);
+    group.node("a").driver.read_index(2, ReadMode::Safe);
+    group.node("a").driver.read_index(3, ReadMode::Safe);
     group.settle();
     assert_eq!(group.node("a").reads, [(2, Ok(at)), (3, Ok(at))]);
     group.cut.insert(id_of("c"));
-    group.node("c").driver.read_index(4);
+    group.node("c").driver.read_index(4, ReadMode::Safe);
     group.ticks(80);
     assert_eq!(group.node("c").reads, [(4, Err(ReadError::NoLeader))]);
 }
@@ -232,7 +233,7 @@ fn reads_are_confirmed_and_wait_for_the_state() {
 fn a_lone_servers_read_is_confirmed_at_once() {
     let mut group = Group::of(&["a"]);
     group.settle();
-    group.node("a").driver.read_index(9);
+    group.node("a").driver.read_index(9, ReadMode::Safe);
     group.settle();
     assert_eq!(group.node("a").reads.len(), 1);
 }
