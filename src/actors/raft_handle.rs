@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use super::mailbox::{Credit, Credits};
 use super::raft_node::RaftNodeActor;
 use super::raft_node::messages::{
-    AppliedUpTo, CompactTo, Found, GetStatus, PeerSendFailed, Propose, ProposeMembership, ReadIndex, Shutdown,
-    SnapshotInstalled, SnapshotReady, SnapshotSent, Step, TransferLeader,
+    AppliedUpTo, CompactTo, Found, GetStatus, PeerSendFailed, Propose, ProposeMembership, ReadIndex,
+    Shutdown, SnapshotInstalled, SnapshotReady, SnapshotSent, Step, TransferLeader,
 };
 use crate::endpoints::operator::{RaftInfo, RaftStatus};
 use crate::endpoints::{Applied, EndpointError, LeaderRead, Leadership};

@@ -177,8 +177,9 @@ fn freshness<'a>(
         Consistency::Consistent => endpoints.leader.barrier(),
         Consistency::Default => endpoints.leader.lease(),
         Consistency::Stale => {
-            let fresh_enough = options.max_stale.is_zero()
-                || endpoints.leader.leadership().last_contact <= options.max_stale;
+            let leadership = endpoints.leader.leadership();
+            let fresh_enough = leadership.heard
+                && (options.max_stale.is_zero() || leadership.last_contact <= options.max_stale);
             if fresh_enough { Ok(None) } else { endpoints.leader.lease() }
         }
     }

@@ -54,9 +54,10 @@ impl Promises {
 
     /// Whether this founder has the promise.
     pub fn is_given_to(&self, founder: &str) -> bool {
-        self.0.lock().as_ref().is_some_and(|(other, since)| {
-            other.eq_ignore_ascii_case(founder) && since.elapsed() < BINDING
-        })
+        self.0
+            .lock()
+            .as_ref()
+            .is_some_and(|(other, since)| other.eq_ignore_ascii_case(founder) && since.elapsed() < BINDING)
     }
 }
 

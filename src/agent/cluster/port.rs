@@ -28,8 +28,7 @@ const BACKLOG: i32 = 1_024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves connections of one kind, given without their first byte and with the address of the other side.
-pub type Door =
-    Arc<dyn Fn(TcpStream, SocketAddr) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+pub type Door = Arc<dyn Fn(TcpStream, SocketAddr) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// Who serves what; what nobody serves is closed.
 #[derive(Clone, Default)]
@@ -86,7 +85,9 @@ impl ServerPort {
         let Some(socket) = self.socket.lock().take() else { return };
         let listener = match TcpListener::from_std(socket) {
             Ok(listener) => listener,
-            Err(failure) => return error!(target: "agent.server", error = %failure, "the server port is lost"),
+            Err(failure) => {
+                return error!(target: "agent.server", error = %failure, "the server port is lost");
+            }
         };
         let doors = Arc::new(doors);
         let mut stopped = std::pin::pin!(stopped(stop));
@@ -118,7 +119,9 @@ impl ServerPort {
             };
             match doors.of(byte) {
                 Some(door) => door(stream, peer).await,
-                None => warn!(target: "agent.server", peer = %peer, byte, "unrecognized RPC byte, closing the connection"),
+                None => {
+                    warn!(target: "agent.server", peer = %peer, byte, "unrecognized RPC byte, closing the connection")
+                }
             }
         });
     }
