@@ -238,6 +238,7 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
             as Arc<dyn SessionTimers>,
         coordinates: Arc::default(),
         settings: Arc::new(EndpointSettings { node_id: facts.node_id.clone(), ..options.endpoints.clone() }),
+        far: None,
     };
     let coordinates = &options.gossip.coordinates;
     actix_rt::spawn(gossip::write_coordinates(endpoints.clone(), coordinates.clone()));

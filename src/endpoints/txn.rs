@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::blocking::refresh;
 use super::decode::{DecodeError, Json};
-use super::query::{QueryOptions, check_datacenter};
+use super::query::{QueryMeta, QueryOptions, check_datacenter};
 use super::txn_operation::{Checked, Operation, node_id_problem, operation};
 use super::{EndpointError, Endpoints};
 use crate::state::command::{KvCommand, TxnError, TxnKvVerb, TxnOp, TxnResult};
@@ -165,6 +165,27 @@ pub async fn read(
         }
     }
     Ok(if errors.is_empty() { Answer::Done(results) } else { Answer::Failed(errors) })
+}
+
+/// [`read`], on any agent, and what the answer says about itself: a client asks the servers.
+///
+/// # Errors
+/// As for [`read`], and the servers'.
+pub async fn read_anywhere(
+    endpoints: &Endpoints,
+    options: &QueryOptions,
+    transaction: Transaction,
+) -> Result<(QueryMeta, Answer), EndpointError> {
+    match &endpoints.far {
+        Some(_) if !transaction.early.is_empty() => {
+            Ok((QueryMeta { known_leader: true, ..QueryMeta::default() }, Answer::Failed(transaction.early)))
+        }
+        Some(servers) => servers.read_transaction(transaction.operations, options).await,
+        None => {
+            let answer = read(endpoints, options, transaction).await?;
+            Ok((super::blocking::meta(endpoints, options, 0), answer))
+        }
+    }
 }
 
 /// Reads within one moment.
