@@ -36,6 +36,8 @@ use tracing::{error, info};
 
 use crate::actors::leader::Leader;
 use crate::actors::local_state::LocalState;
+use crate::actors::local_state::alias::Others;
+use crate::actors::local_state::catalog::Here;
 use crate::actors::local_state::disk::DiskError;
 use crate::actors::mailbox::Sender;
 use crate::actors::session_manager::{LeadershipChanged, SessionManager};
@@ -218,8 +220,9 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     });
     start_soft_actors(&members, &state, &proposer, &leader, &metrics, &late_sessions, &late_leader);
     gossip.tell_leader(late_leader);
-    start_local_state(&local, &state, &proposer, &leader);
-    start_checks(options, &local, &state)?;
+    let catalog = Arc::new(Here { state: state.clone(), leader: Arc::clone(&leader) });
+    start_local_state(&local, catalog, &proposer);
+    start_checks(options, &local, Others::Here(state.clone()))?;
     // Parts that follow the configuration subscribe to this.
     let (live, _) = watch::channel(Arc::new(options.live.clone()));
 
