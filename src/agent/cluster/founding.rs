@@ -153,6 +153,8 @@ impl Founding {
                 warn!(target: "agent.server", server = %server.name, answer = ?answer, "server did not begin with the group");
             }
         }
+        // All are here and none leads: there is nothing to wait for.
+        self.raft.campaign();
     }
 
     async fn ask(&self, server: &ServerRecord, request: Request) -> Option<Answer> {
