@@ -231,6 +231,7 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         &options.live.dns,
         state.clone(),
         Arc::clone(&leader),
+        None,
         Arc::clone(&metrics),
     )?;
     let endpoints = Endpoints {

@@ -108,6 +108,30 @@ impl Piece {
         self.coordinate(NodeCoordinate { node: node.into(), segment: String::new(), coord });
     }
 
+    /// Adds what another one holds; what both have is taken from the other.
+    pub fn absorb(&mut self, other: Self) {
+        for (name, entry) in &other.view.nodes {
+            let told = !entry.node.address.is_empty() || !entry.node.id.is_empty();
+            if told || !self.view.nodes.contains_key(name) {
+                self.node(Node::clone(&entry.node));
+            }
+            for service in entry.services.values() {
+                self.view.attach_service(name, Arc::clone(service));
+            }
+            if let Some(own) = self.view.nodes.get_mut(name) {
+                let checks = entry.checks.clone();
+                let own = Arc::make_mut(own);
+                own.checks = checks.union(std::mem::take(&mut own.checks));
+            }
+        }
+        for session in other.view.sessions.values() {
+            self.view.index_session(session);
+        }
+        let places = other.view.coordinates;
+        self.view.coordinates = places.union(std::mem::take(&mut self.view.coordinates));
+        self.keys.extend(other.keys);
+    }
+
     /// The view of what was told.
     pub const fn view(&self) -> &View {
         &self.view
