@@ -251,7 +251,7 @@ pub fn banner(options: &AgentOptions, facts: &AgentFacts, encrypted: bool) {
          \x20          Version: '{}'\n\
          \x20          Node ID: '{}'\n\
          \x20        Node name: '{}'\n\
-         \x20       Datacenter: '{}' (Segment: '<all>')\n\
+         \x20       Datacenter: '{}' (Segment: '{}')\n\
          \x20           Server: {} (Bootstrap: {})\n\
          \x20      Client Addr: [{}] (HTTP: {}, HTTPS: {}, gRPC: {}, DNS: {})\n\
          \x20     Cluster Addr: {} (LAN: {}, WAN: {})\n\
@@ -262,6 +262,7 @@ pub fn banner(options: &AgentOptions, facts: &AgentFacts, encrypted: bool) {
         facts.node_id,
         facts.node_name,
         facts.datacenter,
+        if facts.server { "<all>" } else { "" },
         facts.server,
         facts.bootstrap,
         options.client_addresses.join(" "),

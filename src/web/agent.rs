@@ -76,10 +76,10 @@ pub(super) fn now_ns() -> u64 {
 
 fn own_self(request: &Request) -> Result<Reply, WebError> {
     let agent = handle::<Agent>(request)?;
-    let operator = handle::<Operator>(request)?;
+    let raft = request.handle::<Operator>().map(|operator| operator.raft.raft_status()).unwrap_or_default();
     let endpoints = request.endpoints();
     let facts = &agent.facts;
-    let stats = agent.stats(endpoints, &operator.raft.raft_status());
+    let stats = agent.stats(endpoints, &raft);
     Ok(Reply::write_json(request.pretty(), |json| {
         json.object(|json| {
             json.key("Config").object(|json| {
