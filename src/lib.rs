@@ -11,6 +11,7 @@ pub mod endpoints;
 pub mod gossip;
 pub mod health;
 pub mod metrics;
+pub mod peers;
 pub mod raft;
 pub mod settings;
 pub mod state;

@@ -354,7 +354,7 @@ impl World {
                 self.oracle.ask(self.next_read);
                 let read = self.next_read;
                 if let Some(driver) = &mut self.nodes[node].driver {
-                    driver.read_index(read);
+                    driver.read_index(read, tribune::raft::ReadMode::Safe);
                 }
             } else {
                 self.next_op += 1;

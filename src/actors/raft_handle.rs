@@ -16,13 +16,15 @@ use tokio::sync::oneshot;
 use super::mailbox::{Credit, Credits};
 use super::raft_node::RaftNodeActor;
 use super::raft_node::messages::{
-    AppliedUpTo, CompactTo, GetStatus, PeerSendFailed, Propose, ProposeMembership, ReadIndex, Shutdown,
-    SnapshotInstalled, SnapshotReady, SnapshotSent, Step, TransferLeader,
+    AppliedUpTo, Campaign, CompactTo, Found, GetStatus, PeerSendFailed, Propose, ProposeMembership,
+    ReadIndex, Shutdown, SnapshotInstalled, SnapshotReady, SnapshotSent, Step, TransferLeader,
 };
 use crate::endpoints::operator::{RaftInfo, RaftStatus};
 use crate::endpoints::{Applied, EndpointError, LeaderRead, Leadership};
 use crate::metrics::{Counter, Metrics, Timer};
-use crate::raft::{Manifest, MembershipChange, PeerMessage, ProposeError, Role, Status};
+use crate::raft::{
+    Manifest, Membership, MembershipChange, PeerMessage, ProposeError, ReadMode, Role, ServerRecord, Status,
+};
 
 /// Proposals that may wait at once; the next is answered "busy".
 pub const MAX_WAITING_PROPOSALS: usize = 1_024;
@@ -237,6 +239,26 @@ impl RaftHandle {
         self.address.send(TransferLeader { to }).await.map_err(|_| unknown())?
     }
 
+    /// Founds a group with these servers, if this one is in none.
+    ///
+    /// # Errors
+    /// [`EndpointError::Refused`] if it is in one, [`EndpointError::Internal`] if the node has stopped.
+    pub async fn found(&self, servers: Vec<ServerRecord>) -> Result<(), EndpointError> {
+        self.address.send(Found { members: Membership::founding(servers) }).await.map_err(|_| unknown())?
+    }
+
+    /// Stands for election now, if this server may. Others that hear a leader are not disturbed.
+    pub fn campaign(&self) {
+        self.address.do_send(Campaign);
+    }
+
+    /// Asks for a read index, wherever the leader is.
+    fn read_index(&self, mode: ReadMode) -> BoxFuture<'_, Result<(), EndpointError>> {
+        let (reply, answer) = oneshot::channel();
+        self.address.do_send(ReadIndex { mode, reply });
+        Box::pin(async move { answer.await.unwrap_or(Err(EndpointError::NoLeader)) })
+    }
+
     /// What the node knows, asked through its mailbox.
     ///
     /// # Errors
@@ -275,17 +297,22 @@ impl LeaderRead for RaftHandle {
             // Alone, nobody else can have been elected; and a write is answered only when it is
             // published, so whatever was acknowledged before this read is visible to it.
             LONE => Ok(None),
-            0 => Err(EndpointError::NoLeader),
             _ => {
-                let (reply, answer) = oneshot::channel();
-                let asked = Instant::now();
-                self.address.do_send(ReadIndex { reply });
+                let (asked, confirmed) = (Instant::now(), self.read_index(ReadMode::Safe));
                 Ok(Some(Box::pin(async move {
-                    let answer = answer.await.unwrap_or(Err(EndpointError::NoLeader));
+                    let answer = confirmed.await;
                     self.metrics.time(Timer::RpcConsistentRead, asked.elapsed());
                     answer
                 })))
             }
+        }
+    }
+
+    fn lease(&self) -> Result<Option<BoxFuture<'_, Result<(), EndpointError>>>, EndpointError> {
+        match self.check_lease() {
+            Ok(()) => Ok(None),
+            // Another server leads, or one will in a moment: the node asks it until it has waited long enough.
+            Err(_) => Ok(Some(self.read_index(ReadMode::Lease))),
         }
     }
 }

@@ -2,6 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
+use super::cluster::ClusterOptions;
 use super::dns::{DnsLive, DnsOptions};
 use super::gossip::GossipOptions;
 use super::options::{AgentOptions, LiveSettings};
@@ -59,6 +60,15 @@ impl AgentOptions {
                 default_query_time: settings.default_query_time,
                 max_query_time: settings.max_query_time,
                 disable_coordinates: settings.coordinates.disabled,
+            },
+            cluster: ClusterOptions {
+                listen: network.rpc_bind,
+                handshake_timeout: settings.limits.rpc_handshake_timeout,
+                max_connections_per_client: match settings.limits.rpc_max_conns_per_client {
+                    most if most > 0 => usize::try_from(most).unwrap_or(usize::MAX),
+                    _ => usize::MAX,
+                },
+                expect: settings.bootstrap_expect,
             },
             rpc_hold_timeout: settings.performance.rpc_hold_timeout,
             raft_multiplier: u32::try_from(settings.performance.raft_multiplier).unwrap_or(1).clamp(1, 10),

@@ -6,11 +6,13 @@ use actix::{Actor, Handler, Message};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use super::proposer::LogProposer;
 use crate::actors::mailbox::Sender;
 use crate::actors::session_manager::{Renew, SessionManager};
 use crate::actors::supervision::Supervised;
 use crate::endpoints::agent::AgentControl;
-use crate::endpoints::{EndpointError, SessionTimers};
+use crate::endpoints::{EndpointError, LeaderRead, SessionTimers};
+use crate::peers;
 use crate::state::archive::ArchiveReader;
 
 /// A supervised actor that is started later than those who hold this.
@@ -61,7 +63,28 @@ impl<A: Actor<Context = actix::Context<A>>> LateBound<A> {
     }
 }
 
-/// The session manager, as the endpoints know it.
+/// The session manager of the leader, as the endpoints of any server know it.
+pub struct LeaderClocks {
+    /// This server's.
+    pub here: SessionClocks,
+    /// Knows who leads.
+    pub leader: Arc<dyn LeaderRead>,
+    /// The way to another leader.
+    pub proposer: Arc<LogProposer>,
+}
+
+impl SessionTimers for LeaderClocks {
+    fn renew(&self, id: &str) -> BoxFuture<'_, Result<(), EndpointError>> {
+        if self.leader.leadership().is_leader {
+            return self.here.renew(id);
+        }
+        let request = peers::Request::RenewSession(id.to_owned());
+        Box::pin(async move { self.proposer.ask_leader(&request).await.map(drop) })
+    }
+}
+
+/// The session manager of this server.
+#[derive(Clone)]
 pub struct SessionClocks(pub LateBound<SessionManager>);
 
 impl SessionTimers for SessionClocks {

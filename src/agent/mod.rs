@@ -10,6 +10,7 @@
 //! refuse new work and release parked queries, stop the soft actors, drain raft, make the state
 //! durable, end the threads.
 
+mod cluster;
 pub mod command;
 pub mod data_dir;
 pub mod dns;
@@ -45,19 +46,22 @@ use crate::endpoints::log::Log;
 use crate::endpoints::operator::Operator;
 use crate::endpoints::{EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers};
 use crate::metrics::Metrics;
+use crate::peers::MemoryData;
 use crate::state::StateError;
 use crate::telemetry::Telemetry;
 use crate::web::dns_query::DnsHandle;
 use crate::web::event::EventHandles;
 use crate::web::operator::keyring::KeyringHandle;
 use crate::web::{self, WebHandles};
+use cluster::{Cluster, Desk, Doors};
 use data_dir::DataDir;
 use dns::RunningDns;
 use gossip::{LanMembers, RunningGossip};
-use links::{LateBound, NoRestore, SessionClocks, Switches};
+use links::{LateBound, LeaderClocks, NoRestore, SessionClocks, Switches};
 use options::{AgentOptions, Configuration, LiveSettings};
 use parts::{
-    banner, define_local, facts, start_checks, start_local_state, start_server, start_soft_actors, write_pid,
+    banner, define_local, facts, own_record, start_checks, start_local_state, start_server,
+    start_soft_actors, write_pid,
 };
 use proposer::LogProposer;
 use running::Running;
@@ -180,13 +184,32 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         &local,
         (gossip.pools(), &facts.node_name),
     );
-    let server = start_server(options, &facts, data_dir.as_ref(), &late_sessions, published, &metrics)?;
+    // Until snapshots are made, nobody can be sent one.
+    let data = Arc::new(MemoryData::default());
+    let cluster = Cluster::start(&options.cluster, &facts, gossip.pools().lan.clone(), data)?;
+    let links = cluster.links();
+    let server =
+        start_server(options, &facts, data_dir.as_ref(), &late_sessions, published, links.clone(), &metrics)?;
     let server = ManuallyDrop::new(server);
     let handle = server.raft.handle.clone();
     let state = server.state.clone();
     let leader: Arc<dyn LeaderRead> = Arc::new(handle.clone());
-    let proposer: Arc<dyn Proposer> =
-        Arc::new(LogProposer::new(handle.clone(), led, options.rpc_hold_timeout, Arc::clone(&metrics)));
+    let way_in = Arc::new(LogProposer::new(
+        handle.clone(),
+        led,
+        options.rpc_hold_timeout,
+        links,
+        Arc::clone(&metrics),
+    ));
+    let proposer: Arc<dyn Proposer> = Arc::<LogProposer>::clone(&way_in);
+    let clocks = SessionClocks(late_sessions.clone());
+    let desk = Desk {
+        raft: handle.clone(),
+        proposer: Arc::clone(&way_in),
+        sessions: Arc::new(clocks.clone()),
+        promises: Arc::default(),
+    };
+    cluster.serve(own_record(options, &facts), &handle, desk, Doors::default());
 
     let members = Arc::new(LanMembers {
         lan: gossip.pools().lan.clone(),
@@ -211,7 +234,8 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         state,
         proposer,
         leader,
-        sessions: Arc::new(SessionClocks(late_sessions)) as Arc<dyn SessionTimers>,
+        sessions: Arc::new(LeaderClocks { here: clocks, leader: Arc::new(handle.clone()), proposer: way_in })
+            as Arc<dyn SessionTimers>,
         coordinates: Arc::default(),
         settings: Arc::new(EndpointSettings { node_id: facts.node_id.clone(), ..options.endpoints.clone() }),
     };
@@ -257,6 +281,7 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         web: started.stopper,
         dns,
         gossip,
+        cluster,
         watches,
         local,
         live,

@@ -4,6 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
+use super::cluster::ClusterOptions;
 use super::dns::{DnsLive, DnsOptions};
 use super::gossip::GossipOptions;
 use crate::actors::health_check::CheckRunSettings;
@@ -53,6 +54,8 @@ pub struct AgentOptions {
     pub gossip: GossipOptions,
     /// What the endpoints need; the node's id is filled in once it is known.
     pub endpoints: EndpointSettings,
+    /// The server port and who founds a group.
+    pub cluster: ClusterOptions,
     /// How long a request waits for a leader.
     pub rpc_hold_timeout: Duration,
     /// `performance.raft_multiplier`.

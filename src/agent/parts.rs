@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use actix::Actor as _;
 
+use super::cluster::RaftLinks;
 use super::data_dir::DataDir;
 use super::gossip::LanMembers;
 use super::links::LateBound;
@@ -22,12 +23,13 @@ use crate::actors::local_state::alias::AliasView;
 use crate::actors::local_state::disk::Disk;
 use crate::actors::local_state::rounds::{LocalStateActor, LocalStateLinks};
 use crate::actors::mailbox::Sender;
-use crate::actors::raft_node::{NoPeers, RaftNode, RaftOptions};
+use crate::actors::raft_node::{PeerTransport, RaftNode, RaftOptions};
 use crate::actors::session_manager::SessionManager;
 use crate::actors::supervision::{ExitProcess, FailStop, RestartPolicy, supervise};
 use crate::endpoints::agent::AgentFacts;
 use crate::endpoints::{LeaderRead, Leadership, Proposer};
 use crate::metrics::Metrics;
+use crate::peers::Links;
 use crate::raft::{DriverConfig, LogDisk, Membership, MemoryLog, ServerRecord};
 use crate::state::store::{MemoryStore, WriteStore};
 use crate::state::store_disk::DiskStore;
@@ -36,6 +38,9 @@ use crate::state::{StateMachine, StateReader};
 /// Length of a raft tick of a durable agent, per unit of `raft_multiplier`. An election takes 10 to
 /// 20 of them.
 const TICK: Duration = Duration::from_millis(20);
+
+/// How long a write waits for a quorum before its caller is told that the outcome is unknown.
+const OUTCOME: Duration = Duration::from_secs(30);
 
 /// The two kinds of log and store behind one start.
 pub struct Server {
@@ -47,6 +52,15 @@ pub struct Server {
     pub state: StateReader,
 }
 
+/// This server as its peers know it.
+pub fn own_record(options: &AgentOptions, facts: &AgentFacts) -> ServerRecord {
+    ServerRecord {
+        node_id: facts.node_id.clone(),
+        name: facts.node_name.clone(),
+        address: options.server_address(),
+    }
+}
+
 /// Opens the state and the log, and starts both.
 pub fn start_server(
     options: &AgentOptions,
@@ -54,6 +68,7 @@ pub fn start_server(
     data_dir: Option<&DataDir>,
     sessions: &LateBound<SessionManager>,
     leadership: Sender<Arc<Leadership>>,
+    links: Links,
     metrics: &Arc<Metrics>,
 ) -> Result<Server, StartError> {
     let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
@@ -79,30 +94,31 @@ pub fn start_server(
         Arc::clone(metrics),
         Arc::clone(&fail_stop),
     ));
-    let me = ServerRecord {
-        node_id: facts.node_id.clone(),
-        name: facts.node_name.clone(),
-        address: options.server_address(),
-    };
+    let me = own_record(options, facts);
     let mut driver = DriverConfig::new(me.raft_id());
     driver.bootstrap = options.bootstrap.then(|| Membership::founding([me.clone()]));
     driver.trailing_entries = options.raft_trailing_logs;
+    let tick = TICK * options.raft_multiplier.max(1);
+    let ticks = |time: Duration| time.as_millis().div_ceil(tick.as_millis().max(1));
+    driver.read_ticks = u64::try_from(ticks(options.rpc_hold_timeout)).unwrap_or(u64::MAX).max(1);
+    driver.proposal_ticks = u64::try_from(ticks(OUTCOME)).unwrap_or(u64::MAX);
     let raft_options = RaftOptions {
         me,
         driver,
-        tick: TICK * options.raft_multiplier.max(1),
+        tick,
         applied_index,
         on_leadership: leadership,
         metrics: Arc::clone(metrics),
     };
     let applier = kv_store.applier();
+    let peers: Box<dyn PeerTransport> = Box::new(RaftLinks(links));
     let raft = match data_dir {
         Some(directory) => {
             let log = LogDisk::open(&directory.join("raft"))?;
             let purger = log.purger();
-            RaftNode::start(raft_options, log, Some(purger), applier, Box::new(NoPeers), fail_stop)?
+            RaftNode::start(raft_options, log, Some(purger), applier, peers, fail_stop)?
         }
-        None => RaftNode::start(raft_options, MemoryLog::new(), None, applier, Box::new(NoPeers), fail_stop)?,
+        None => RaftNode::start(raft_options, MemoryLog::new(), None, applier, peers, fail_stop)?,
     };
     Ok(Server { kv_store: ManuallyDrop::into_inner(kv_store), raft, state })
 }

@@ -8,6 +8,7 @@ use std::time::Duration;
 use tokio::sync::{mpsc, oneshot, watch};
 use tracing::{error, info, warn};
 
+use super::cluster::Cluster;
 use super::data_dir::DataDir;
 use super::dns::RunningDns;
 use super::footprint;
@@ -31,6 +32,7 @@ pub struct Running {
     pub(super) web: web::WebStopper,
     pub(super) dns: RunningDns,
     pub(super) gossip: RunningGossip,
+    pub(super) cluster: Cluster,
     pub(super) watches: Watches,
     pub(super) local: Arc<LocalState>,
     pub(super) live: watch::Sender<Arc<LiveSettings>>,
@@ -86,7 +88,7 @@ impl Running {
             Some(reason) => reason,
             None => self.wait(&mut *configuration).await,
         };
-        let Self { mut signals, watches, gossip, web, dns, local, server, .. } = self;
+        let Self { mut signals, watches, gossip, cluster, web, dns, local, server, .. } = self;
         watches.stop();
         let stopping = async move {
             let code = match reason {
@@ -106,7 +108,7 @@ impl Running {
                 }
                 Reason::GiveUp => 1,
             };
-            stop(web, dns, local, gossip, server).await.then_some(code)
+            stop(web, dns, local, gossip, cluster, server).await.then_some(code)
         };
         let again = async { while signals.next().await == Caught::Hangup {} };
         tokio::select! {
@@ -197,6 +199,7 @@ async fn stop(
     dns: RunningDns,
     local: Arc<LocalState>,
     gossip: RunningGossip,
+    cluster: Cluster,
     server: Server,
 ) -> bool {
     web.stop().await;
@@ -209,6 +212,8 @@ async fn stop(
         error!(target: "agent.server.raft", error = %failure, "raft did not end well");
         well = false;
     }
+    // Raft has said its last word to the others.
+    cluster.stop();
     if let Err(failure) = server.kv_store.stop().await {
         error!(target: "agent.server.fsm", error = %failure, "the state did not end well");
         well = false;

@@ -28,6 +28,9 @@ pub struct DriverConfig {
     pub election_ticks: usize,
     /// Ticks between a leader's heartbeats.
     pub heartbeat_ticks: usize,
+    /// Milliseconds after a quorum was heard within which a leader answers reads without asking: below the
+    /// election timeout, which followers count from when they heard the leader.
+    pub lease_ms: u64,
     /// Ticks after which a waiting proposal is told that its outcome is unknown.
     pub proposal_ticks: u64,
     /// Ticks after which a waiting read is told that there is no leader.
@@ -50,6 +53,7 @@ impl DriverConfig {
             bootstrap: None,
             election_ticks: 10,
             heartbeat_ticks: 2,
+            lease_ms: 800,
             proposal_ticks: 300,
             read_ticks: 70,
             trailing_entries: 10_240,

@@ -29,7 +29,7 @@ use super::log::{LogPosition, LogStore};
 use super::membership::{Membership, MembershipChange};
 use super::peer_codec::PeerMessage;
 use super::pending::Pending;
-use super::reads::Reads;
+use super::reads::{ReadMode, Reads};
 use super::snapshot::Manifest;
 use super::staged::Staged;
 use super::view::LogView;
@@ -253,8 +253,8 @@ impl<L: LogStore, W> Driver<L, W> {
     }
 
     /// Asks for a read index. `ctx` comes back in [`Effect::ReadReady`] or [`Effect::ReadFailed`].
-    pub fn read_index(&mut self, ctx: u64) {
-        if let Err(error) = self.reads.add(ctx, self.ticks + self.config.read_ticks) {
+    pub fn read_index(&mut self, ctx: u64, mode: ReadMode) {
+        if let Err(error) = self.reads.add(ctx, self.ticks + self.config.read_ticks, mode) {
             self.queued.push(Effect::ReadFailed { ctx, error });
         }
     }

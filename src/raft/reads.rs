@@ -12,6 +12,19 @@ use super::effect::ReadError;
 /// Reads that may wait at once.
 const MAX_WAITING: usize = 4_096;
 
+/// How sure the leader must be before it names a read index.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Default)]
+pub enum ReadMode {
+    /// It asks a quorum whether it still leads: linearizable (Raft thesis, 6.4).
+    #[default]
+    Safe,
+    /// Its lease is enough: a quorum was heard within one election timeout. A leader without one asks.
+    Lease,
+}
+
+/// Last byte of a request that a lease is enough for.
+const LEASE: u8 = 1;
+
 #[derive(Debug, Clone, Copy)]
 struct Read {
     ctx: u64,
@@ -21,6 +34,7 @@ struct Read {
 #[derive(Debug)]
 struct Batch {
     reads: Vec<Read>,
+    mode: ReadMode,
     asked: u64,
 }
 
@@ -30,7 +44,7 @@ pub(super) struct Reads {
     /// Makes requests unique among servers and restarts: the leader files them by their bytes.
     prefix: [u8; 16],
     next_batch: u64,
-    unasked: Vec<Read>,
+    unasked: [Vec<Read>; 2],
     asked: BTreeMap<u64, Batch>,
     /// Read index -> reads that wait for it to be applied.
     confirmed: BTreeMap<u64, Vec<Read>>,
@@ -43,7 +57,7 @@ impl Reads {
         Self {
             prefix,
             next_batch: 0,
-            unasked: Vec::new(),
+            unasked: [Vec::new(), Vec::new()],
             asked: BTreeMap::new(),
             confirmed: BTreeMap::new(),
             waiting: 0,
@@ -54,22 +68,27 @@ impl Reads {
         self.waiting
     }
 
-    pub(super) fn add(&mut self, ctx: u64, deadline: u64) -> Result<(), ReadError> {
+    pub(super) fn add(&mut self, ctx: u64, deadline: u64, mode: ReadMode) -> Result<(), ReadError> {
         if self.waiting >= MAX_WAITING {
             return Err(ReadError::Busy);
         }
         self.waiting += 1;
-        self.unasked.push(Read { ctx, deadline });
+        let [safe, lease] = &mut self.unasked;
+        let unasked = if mode == ReadMode::Safe { safe } else { lease };
+        unasked.push(Read { ctx, deadline });
         Ok(())
     }
 
     /// The requests to give to raft now: one for everything that has not been asked yet, and again
     /// those without an answer for `patience` ticks.
     pub(super) fn requests(&mut self, tick: u64, patience: u64) -> Vec<Vec<u8>> {
-        if !self.unasked.is_empty() {
-            let reads = std::mem::take(&mut self.unasked);
-            self.asked.insert(self.next_batch, Batch { reads, asked: tick.wrapping_sub(patience) });
-            self.next_batch += 1;
+        for (unasked, mode) in self.unasked.iter_mut().zip([ReadMode::Safe, ReadMode::Lease]) {
+            if !unasked.is_empty() {
+                let reads = std::mem::take(unasked);
+                let asked = tick.wrapping_sub(patience);
+                self.asked.insert(self.next_batch, Batch { reads, mode, asked });
+                self.next_batch += 1;
+            }
         }
         let prefix = self.prefix;
         self.asked
@@ -77,15 +96,20 @@ impl Reads {
             .filter(|(_, batch)| tick.wrapping_sub(batch.asked) >= patience)
             .map(|(number, batch)| {
                 batch.asked = tick;
-                [&prefix[..], &number.to_be_bytes()].concat()
+                [&prefix[..], &number.to_be_bytes(), &[u8::from(batch.mode == ReadMode::Lease)]].concat()
             })
             .collect()
     }
 
     /// Whether [`Reads::requests`] would give any.
     pub(super) fn wants_to_ask(&self, tick: u64, patience: u64) -> bool {
-        !self.unasked.is_empty()
+        self.unasked.iter().any(|unasked| !unasked.is_empty())
             || self.asked.values().any(|batch| tick.wrapping_sub(batch.asked) >= patience)
+    }
+
+    /// Whether the leader's lease is enough for a request.
+    pub(super) fn lease_is_enough(request: &[u8]) -> bool {
+        request.last() == Some(&LEASE)
     }
 
     /// Everything asked must be asked again: the leader or the term changed.
@@ -97,11 +121,11 @@ impl Reads {
 
     /// Raft confirmed a request at this index.
     pub(super) fn confirmed(&mut self, request: &[u8], index: u64) {
-        let Some(number) = request.strip_prefix(&self.prefix[..]).and_then(|rest| rest.try_into().ok())
-        else {
+        let number = request.strip_prefix(&self.prefix[..]).and_then(|rest| rest.first_chunk::<8>());
+        let Some(number) = number else {
             return;
         };
-        if let Some(batch) = self.asked.remove(&u64::from_be_bytes(number)) {
+        if let Some(batch) = self.asked.remove(&u64::from_be_bytes(*number)) {
             self.confirmed.entry(index).or_default().extend(batch.reads);
         }
     }
@@ -133,7 +157,9 @@ impl Reads {
             });
             !reads.is_empty()
         };
-        sweep(&mut self.unasked);
+        for unasked in &mut self.unasked {
+            sweep(unasked);
+        }
         self.asked.retain(|_, batch| sweep(&mut batch.reads));
         self.confirmed.retain(|_, reads| sweep(reads));
         self.waiting -= failed.len() - before;
@@ -147,8 +173,8 @@ mod tests {
     #[test]
     fn bundles_asks_again_and_waits_for_the_state() {
         let mut reads = Reads::new(1, 2);
-        reads.add(10, 100).unwrap();
-        reads.add(11, 5).unwrap();
+        reads.add(10, 100, ReadMode::Safe).unwrap();
+        reads.add(11, 5, ReadMode::Safe).unwrap();
         let first = reads.requests(0, 3);
         assert_eq!(first.len(), 1, "one request for both");
         assert!(reads.requests(2, 3).is_empty(), "patience");
@@ -168,11 +194,25 @@ mod tests {
     }
 
     #[test]
+    fn reads_of_two_modes_are_asked_apart() {
+        let mut reads = Reads::new(1, 2);
+        reads.add(10, 100, ReadMode::Lease).unwrap();
+        reads.add(11, 100, ReadMode::Safe).unwrap();
+        let requests = reads.requests(0, 3);
+        let modes: Vec<_> = requests.iter().map(|request| Reads::lease_is_enough(request)).collect();
+        assert_eq!(modes, [false, true]);
+        let mut ready = Vec::new();
+        reads.confirmed(&requests[1], 3);
+        reads.applied(3, &mut ready);
+        assert_eq!(ready, [10]);
+    }
+
+    #[test]
     fn is_bounded() {
         let mut reads = Reads::new(1, 2);
         for ctx in 0..MAX_WAITING as u64 {
-            reads.add(ctx, 9).unwrap();
+            reads.add(ctx, 9, ReadMode::Safe).unwrap();
         }
-        assert_eq!(reads.add(0, 9), Err(ReadError::Busy));
+        assert_eq!(reads.add(0, 9, ReadMode::Safe), Err(ReadError::Busy));
     }
 }

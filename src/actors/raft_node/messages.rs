@@ -11,7 +11,7 @@ use super::{DRAIN, RaftNodeActor, State};
 use crate::actors::mailbox::Credit;
 use crate::actors::raft_handle::{Waiter, refusal};
 use crate::endpoints::EndpointError;
-use crate::raft::{Manifest, MembershipChange, PeerMessage, Status};
+use crate::raft::{Manifest, Membership, MembershipChange, MemoryLog, PeerMessage, ReadMode, Status};
 
 /// Propose data; answered through the waiter.
 #[derive(Debug, Message)]
@@ -95,16 +95,57 @@ impl Handler<Step> for RaftNodeActor {
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
 pub(in crate::actors) struct ReadIndex {
+    pub(in crate::actors) mode: ReadMode,
     pub(in crate::actors) reply: oneshot::Sender<Result<(), EndpointError>>,
 }
 
 impl Handler<ReadIndex> for RaftNodeActor {
     type Result = ();
 
-    fn handle(&mut self, ReadIndex { reply }: ReadIndex, ctx: &mut Self::Context) {
+    fn handle(&mut self, ReadIndex { mode, reply }: ReadIndex, ctx: &mut Self::Context) {
         self.host.next_read += 1;
         self.host.reads.insert(self.host.next_read, reply);
-        self.driver.read_index(self.host.next_read);
+        self.driver.read_index(self.host.next_read, mode);
+        self.put_in(0, ctx);
+    }
+}
+
+/// Found a group with these members, on a server that is in none.
+#[derive(Debug, Message)]
+#[rtype(result = "Result<(), EndpointError>")]
+pub(in crate::actors) struct Found {
+    pub(in crate::actors) members: Membership,
+}
+
+impl Handler<Found> for RaftNodeActor {
+    type Result = Result<(), EndpointError>;
+
+    fn handle(&mut self, message: Found, ctx: &mut Self::Context) -> Self::Result {
+        let founded = self.driver.found(message.members, Box::new(MemoryLog::new()), rand::random());
+        let outcome = match founded {
+            Ok(outcome) => outcome.map_err(refusal),
+            Err(error) => {
+                let text = error.to_string();
+                self.check(Err(error), ctx);
+                return Err(EndpointError::Internal(text));
+            }
+        };
+        self.put_in(0, ctx);
+        outcome
+    }
+}
+
+/// Stand for election now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Campaign;
+
+impl Handler<Campaign> for RaftNodeActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Campaign, ctx: &mut Self::Context) {
+        let stood = self.driver.campaign();
+        self.check(stood, ctx);
         self.put_in(0, ctx);
     }
 }

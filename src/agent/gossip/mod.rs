@@ -15,6 +15,7 @@ pub use catalog::{LanMembers, send_coordinate, write_coordinates};
 pub use keyring_file::KeyringFileError;
 pub use members::Pools;
 pub use options::GossipOptions;
+pub use tags::{expected_servers, server_port};
 
 use std::net::SocketAddr;
 use std::sync::Arc;

@@ -107,6 +107,19 @@ fn server(tags: &Tags) -> Option<Server> {
     })
 }
 
+/// Port of a server's RPC; none if the member is no server.
+pub fn server_port(tags: &Tags) -> Option<u16> {
+    match role(tags) {
+        Role::Server(server) => Some(server.port),
+        Role::Client | Role::Stranger => None,
+    }
+}
+
+/// How many servers a server expects to found a group with; none if it does not say.
+pub fn expected_servers(tags: &Tags) -> Option<u32> {
+    tags.get("expect")?.parse().ok()
+}
+
 /// The `1.8.7` in a build.
 fn version(build: &str) -> Option<String> {
     let text = build.split(':').next()?;

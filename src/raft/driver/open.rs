@@ -1,8 +1,8 @@
 //! Opening a driver: what the log and the state say must fit together before the node may vote.
 
 use super::{
-    ChaCha8Rng, Driver, DriverConfig, HardState, LogPosition, LogStore, LogView, Membership, Pending,
-    RaftError, RawNode, Reads, Staged, StateRole, VecDeque, logger,
+    ChaCha8Rng, Driver, DriverConfig, Effect, HardState, LogPosition, LogStore, LogView, Membership, Pending,
+    ProposeError, RaftError, RawNode, ReadError, Reads, Staged, StateRole, VecDeque, logger,
 };
 use crate::raft::LogState;
 use crate::raft::lease::Lease;
@@ -32,13 +32,13 @@ impl<L: LogStore, W> Driver<L, W> {
         {
             return Err(RaftError::WrongServer { place, expected: config.id, found });
         }
-        let is_new = state.server.is_none() && state.membership.is_none() && state.last_index == 0;
-        if is_new {
+        let is_empty = state.membership.is_none() && state.last_index == 0;
+        if is_empty && (state.server.is_none() || config.bootstrap.is_some()) {
             if applied_index > 0 {
                 let what = "the state has applied";
                 return Err(RaftError::LostEntries { place, last: 0, what, needed: applied_index });
             }
-            state = begin(&config, &mut log)?;
+            state = begin(&config, &state.hard_state, &mut log)?;
         }
         check(&place, &state, applied_index)?;
         let mut hard_state = state.hard_state.clone();
@@ -97,7 +97,7 @@ impl<L: LogStore, W> Driver<L, W> {
             rng,
         };
         if let Some(manifest) = &driver.installing {
-            driver.queued.push(super::Effect::InstallSnapshot(manifest.clone()));
+            driver.queued.push(Effect::InstallSnapshot(manifest.clone()));
         }
         driver.redraw_timeout();
         if driver.membership.is_lone_voter(driver.config.id) {
@@ -107,8 +107,43 @@ impl<L: LogStore, W> Driver<L, W> {
     }
 }
 
+impl<L: LogStore, W> Driver<L, W> {
+    /// Founds a group with these members, on a server that belongs to none. `empty` takes the log's place for a
+    /// moment; `rng_seed` as in [`Driver::open`].
+    ///
+    /// # Errors
+    /// [`ProposeError::Membership`] (nothing has changed) on a server that is in a group, or is none of the
+    /// founders. [`RaftError`]: the host must stop.
+    pub fn found(
+        &mut self,
+        founding: Membership,
+        empty: L,
+        rng_seed: u64,
+    ) -> Result<Result<(), ProposeError>, RaftError> {
+        let refuse = |text: &str| Ok(Err(ProposeError::Membership(text.to_owned())));
+        if !self.membership.voters.is_empty() || self.node.raft.raft_log.last_index() > 0 {
+            return refuse("this server is in a raft group already");
+        }
+        if !founding.is_sound() || !founding.is_voter(self.config.id) {
+            return refuse("the founding members make no sense");
+        }
+        self.flush()?;
+        let log = std::mem::replace(&mut self.node.mut_store().log, empty);
+        let config = DriverConfig { bootstrap: Some(founding), ..self.config.clone() };
+        let mut late = Vec::new();
+        self.reads.expire(u64::MAX, &mut late);
+        let mut queued = std::mem::take(&mut self.queued);
+        let failed = late.into_iter().map(|ctx| Effect::ReadFailed { ctx, error: ReadError::NoLeader });
+        queued.extend(failed);
+        *self = Self::open(config, log, 0, rng_seed)?;
+        queued.push(Effect::MembershipChanged(self.membership.clone()));
+        self.queued.extend(queued);
+        Ok(Ok(()))
+    }
+}
+
 /// First write to a new log: who we are, and the founding members if there are any.
-fn begin<L: LogStore>(config: &DriverConfig, log: &mut L) -> Result<LogState, RaftError> {
+fn begin<L: LogStore>(config: &DriverConfig, voted: &HardState, log: &mut L) -> Result<LogState, RaftError> {
     let mut write = LogWrite { server: Some(config.id), must_sync: true, ..LogWrite::default() };
     if let Some(founding) = &config.bootstrap {
         if !founding.is_sound() {
@@ -117,7 +152,8 @@ fn begin<L: LogStore>(config: &DriverConfig, log: &mut L) -> Result<LogState, Ra
         let position = LogPosition { index: BOOTSTRAP_INDEX, term: BOOTSTRAP_TERM };
         write.reset = Some(position);
         write.hard_state =
-            Some(HardState { term: position.term, commit: position.index, ..HardState::default() });
+            // It may have voted for others before.
+            Some(HardState { term: voted.term.max(position.term), commit: position.index, ..voted.clone() });
         write.membership = Some(Membership { index: position.index, ..founding.clone() });
     }
     log.write(&write)?;

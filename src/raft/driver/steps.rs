@@ -3,7 +3,7 @@
 use super::{
     Bytes, Committed, ConfChangeV2, Driver, Effect, Entry, EntryKind, EntryType, LogPosition, LogStore,
     MAX_COMMITTED_PER_READY, Manifest, Membership, Message, MessageType, PeerMessage, ProposalId,
-    ProposeError, RaftError, Refused, SoftState, StateRole,
+    ProposeError, RaftError, Reads, Refused, SoftState, StateRole,
 };
 
 impl<L: LogStore, W> Driver<L, W> {
@@ -273,6 +273,9 @@ impl<L: LogStore, W> Driver<L, W> {
             return Ok(Err(refused));
         }
         let (from, term, kind) = (message.from, message.term, message.get_msg_type());
+        if kind == MessageType::MsgReadIndex && self.answer_by_lease(&message, now) {
+            return Ok(Ok(()));
+        }
         let stepped = self.guarded(|driver| driver.node.step(message))?;
         self.redraw_timeout();
         if stepped.is_err() {
@@ -283,6 +286,27 @@ impl<L: LogStore, W> Driver<L, W> {
             self.lease.heard(from, now);
         }
         Ok(Ok(()))
+    }
+
+    /// Answers a follower's read at once where this leader's lease is enough. False if raft must.
+    fn answer_by_lease(&mut self, message: &Message, now: u64) -> bool {
+        let enough = message.get_entries().first().is_some_and(|entry| Reads::lease_is_enough(&entry.data));
+        if !enough || !self.is_ready() || !self.membership.contains(message.from) {
+            return false;
+        }
+        let until = self.quorum_heard().map_or(0, |heard| heard.saturating_add(self.config.lease_ms));
+        if now >= until {
+            return false;
+        }
+        let mut answer = Message::default();
+        answer.set_msg_type(MessageType::MsgReadIndexResp);
+        answer.from = self.config.id;
+        answer.to = message.from;
+        answer.term = self.node.raft.term;
+        answer.index = self.node.raft.raft_log.committed;
+        answer.set_entries(message.get_entries().to_vec().into());
+        self.queued.push(Effect::Send(PeerMessage(answer)));
+        true
     }
 
     /// What raft would answer with a panic, or with forwarding.

@@ -1,0 +1,161 @@
+//! The servers of a datacenter as one cluster: the server port, the links between servers, how a group is founded.
+//!
+//! ```text
+//!  server port --0x54--> peers::Inbound --> Desk --> raft, proposer, sessions
+//!              --0, 4, 5--> Consul's RPC
+//!  raft node --> Links --> other servers
+//! ```
+//!
+//! All of it runs on a thread of its own, so that neither a slow disk nor a busy HTTP worker stands before heartbeats.
+
+mod desk;
+mod directory;
+mod founding;
+mod port;
+
+use std::net::SocketAddr;
+use std::sync::Arc;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Runtime};
+use tokio::sync::watch;
+
+use super::StartError;
+use crate::actors::member_list::PoolHandle;
+use crate::actors::raft_handle::RaftHandle;
+use crate::actors::raft_node::PeerTransport;
+use crate::endpoints::agent::AgentFacts;
+use crate::peers::frame::Hello;
+use crate::peers::{Inbound, Links, LinksSettings, SnapshotData};
+use crate::raft::{PeerMessage, ServerRecord};
+
+pub use desk::Desk;
+
+pub use port::Doors;
+
+use directory::LanDirectory;
+use founding::Founding;
+use port::ServerPort;
+
+/// What the cluster is started with.
+#[derive(Debug, Clone)]
+pub struct ClusterOptions {
+    /// The server port.
+    pub listen: SocketAddr,
+    /// How long a connection may take to say what it is.
+    pub handshake_timeout: Duration,
+    /// Connections of one address; more are closed at once.
+    pub max_connections_per_client: usize,
+    /// Servers that found a group together; 0 and 1 found none with others.
+    pub expect: u32,
+}
+
+/// The running cluster part of a server.
+pub struct Cluster {
+    runtime: Runtime,
+    links: Links,
+    port: ServerPort,
+    options: ClusterOptions,
+    hello: Hello,
+    data: Arc<dyn SnapshotData>,
+    lan: PoolHandle,
+    stop: watch::Sender<bool>,
+}
+
+impl Cluster {
+    /// Binds the server port and prepares the links; nothing is served before [`Cluster::serve`].
+    ///
+    /// # Errors
+    /// [`StartError::System`] names the address that cannot be used.
+    pub fn start(
+        options: &ClusterOptions,
+        facts: &AgentFacts,
+        lan: PoolHandle,
+        data: Arc<dyn SnapshotData>,
+    ) -> Result<Self, StartError> {
+        let system = |doing: String| move |source: std::io::Error| StartError::System { doing, source };
+        let runtime = Builder::new_multi_thread()
+            .worker_threads(1)
+            .max_blocking_threads(4)
+            .thread_name("cluster")
+            .enable_all()
+            .build()
+            .map_err(system("cannot start the cluster's thread".into()))?;
+        let port = ServerPort::bind(options)
+            .map_err(system(format!("cannot listen on the server port {} (ports.server)", options.listen)))?;
+        let hello = Hello {
+            datacenter: facts.datacenter.clone(),
+            node_id: facts.node_id.clone(),
+            name: facts.node_name.clone(),
+            to: String::new(),
+        };
+        let directory = LanDirectory { lan: lan.clone(), datacenter: facts.datacenter.clone() };
+        let links = Links::new(
+            LinksSettings::new(hello.clone()),
+            Arc::new(directory),
+            Arc::clone(&data),
+            runtime.handle().clone(),
+        );
+        let (stop, _) = watch::channel(false);
+        Ok(Self { runtime, links, port, options: options.clone(), hello, data, lan, stop })
+    }
+
+    /// The links to the other servers.
+    pub fn links(&self) -> Links {
+        self.links.clone()
+    }
+
+    /// Serves peers and, through `doors`, everybody else; founds a group with others if it is to.
+    pub fn serve(&self, me: ServerRecord, raft: &RaftHandle, desk: Desk, mut doors: Doors) {
+        self.links.tell(Arc::new(raft.clone()));
+        let promises = desk.promises();
+        let inbound = Inbound::new(self.hello.clone(), Arc::new(desk), Arc::clone(&self.data));
+        doors.peers = Some(Arc::new(move |stream, _| {
+            let inbound = inbound.clone();
+            Box::pin(async move { inbound.serve(stream).await })
+        }));
+        self.runtime.spawn(self.port.clone().run(doors, self.stop.subscribe()));
+        if self.options.expect > 1 {
+            let founding = Founding {
+                expect: self.options.expect,
+                me,
+                datacenter: self.hello.datacenter.clone(),
+                lan: self.lan.clone(),
+                raft: raft.clone(),
+                links: self.links.clone(),
+                promises,
+            };
+            self.runtime.spawn(founding.run());
+        }
+    }
+
+    /// Closes the port; connections end with the runtime.
+    pub fn close(&self) {
+        self.stop.send_replace(true);
+    }
+
+    /// Ends everything. Waits for nobody.
+    pub fn stop(self) {
+        self.close();
+        self.runtime.shutdown_background();
+    }
+}
+
+impl crate::peers::links::LinkNews for RaftHandle {
+    fn unreachable(&self, peer: u64) {
+        self.peer_send_failed(peer);
+    }
+
+    fn snapshot_sent(&self, peer: u64, done: bool) {
+        Self::snapshot_sent(self, peer, done);
+    }
+}
+
+/// The links, as the raft node knows them.
+pub struct RaftLinks(pub Links);
+
+impl PeerTransport for RaftLinks {
+    fn send(&mut self, to: &ServerRecord, message: PeerMessage) -> bool {
+        self.0.send(to, &message)
+    }
+}
