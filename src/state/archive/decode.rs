@@ -124,7 +124,11 @@ fn register(cursor: &mut Cursor<'_>) -> Read<ArchiveRecord> {
     })
 }
 
-fn service(cursor: &mut Cursor<'_>) -> Read<Option<Service>> {
+/// A service instance; none for nil.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn service(cursor: &mut Cursor<'_>) -> Read<Option<Service>> {
     let mut service = Service::default();
     let present = cursor.map(|key, cursor| {
         match key {
@@ -276,7 +280,11 @@ fn upstream(cursor: &mut Cursor<'_>) -> Read<Upstream> {
     Ok(upstream)
 }
 
-fn check(cursor: &mut Cursor<'_>) -> Read<Option<Check>> {
+/// A check; none for nil.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn check(cursor: &mut Cursor<'_>) -> Read<Option<Check>> {
     let mut check = Check::default();
     let present = cursor.map(|key, cursor| {
         match key {
@@ -329,24 +337,34 @@ fn definition(cursor: &mut Cursor<'_>) -> Read<CheckDefinition> {
     Ok(definition)
 }
 
-fn coordinate(cursor: &mut Cursor<'_>) -> Read<NodeCoordinate> {
+/// A coordinate; an empty one for nil.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn coord(cursor: &mut Cursor<'_>) -> Read<Coordinate> {
+    let mut coord = Coordinate::default();
+    cursor.map(|key, cursor| {
+        match key {
+            b"Adjustment" => coord.adjustment = cursor.float()?,
+            b"Error" => coord.error = cursor.float()?,
+            b"Height" => coord.height = cursor.float()?,
+            b"Vec" => coord.vec = cursor.array(Cursor::float)?.unwrap_or_default(),
+            _ => cursor.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok(coord)
+}
+
+/// The coordinate of a node.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn coordinate(cursor: &mut Cursor<'_>) -> Read<NodeCoordinate> {
     let mut found = NodeCoordinate::default();
     cursor.map(|key, cursor| {
         match key {
-            b"Coord" => {
-                let mut coord = Coordinate::default();
-                cursor.map(|key, cursor| {
-                    match key {
-                        b"Adjustment" => coord.adjustment = cursor.float()?,
-                        b"Error" => coord.error = cursor.float()?,
-                        b"Height" => coord.height = cursor.float()?,
-                        b"Vec" => coord.vec = cursor.array(Cursor::float)?.unwrap_or_default(),
-                        _ => cursor.skip()?,
-                    }
-                    Ok(())
-                })?;
-                found.coord = coord;
-            }
+            b"Coord" => found.coord = coord(cursor)?,
             b"Node" => found.node = name(cursor)?,
             b"Segment" => found.segment = cursor.string()?,
             _ => cursor.skip()?,
@@ -356,7 +374,20 @@ fn coordinate(cursor: &mut Cursor<'_>) -> Read<NodeCoordinate> {
     Ok(found)
 }
 
+/// A session that can be stored.
 fn session(cursor: &mut Cursor<'_>) -> Read<Session> {
+    let session = any_session(cursor)?;
+    if session.id.is_empty() || session.id.len() > usize::from(u8::MAX) {
+        return Err(Malformed::Other("no usable id".into()));
+    }
+    Ok(session)
+}
+
+/// A session, with or without an id.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn any_session(cursor: &mut Cursor<'_>) -> Read<Session> {
     let mut session = Session::default();
     cursor.map(|key, cursor| {
         match key {
@@ -384,9 +415,6 @@ fn session(cursor: &mut Cursor<'_>) -> Read<Session> {
         }
         Ok(())
     })?;
-    if session.id.is_empty() || session.id.len() > usize::from(u8::MAX) {
-        return Err(Malformed::Other("no usable id".into()));
-    }
     Ok(session)
 }
 
@@ -403,7 +431,11 @@ fn service_check(cursor: &mut Cursor<'_>) -> Read<ServiceCheckRef> {
     Ok(check)
 }
 
-fn dir_entry(cursor: &mut Cursor<'_>) -> Read<KvEntry> {
+/// A key with its value.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn dir_entry(cursor: &mut Cursor<'_>) -> Read<KvEntry> {
     let mut entry = KvEntry::default();
     cursor.map(|key, cursor| {
         match key {
@@ -455,7 +487,11 @@ fn map<'a, T>(
     Ok(present.then_some(pairs))
 }
 
-fn string_map(cursor: &mut Cursor<'_>) -> Read<Option<StringMap>> {
+/// A map of strings; none for nil.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn string_map(cursor: &mut Cursor<'_>) -> Read<Option<StringMap>> {
     map(cursor, Cursor::string)
 }
 
