@@ -5,7 +5,9 @@
 //! kept and checked, and the catalog is brought up to date once a server is there again.
 
 mod leader;
+mod pieces;
 mod servers;
+mod wire;
 
 use std::sync::Arc;
 

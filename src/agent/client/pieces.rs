@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use crate::rpc::shapes::{
-    CheckServiceNode, Coordinates, DirEntries, HealthChecks, KeyList, NodeServiceList, NodeServices, Nodes,
+    CheckServiceNode, CheckServiceNodes, Coordinates, DirEntries, HealthChecks, KeyList, NodeServiceList, NodeServices, Nodes,
     ServiceNode, ServiceNodes, Services, Sessions,
 };
 use crate::state::piece::Piece;
@@ -96,10 +96,10 @@ impl IntoPiece for ServiceNodes {
     }
 }
 
-impl IntoPiece for Vec<CheckServiceNode> {
+impl IntoPiece for CheckServiceNodes {
     fn into_piece(self, asked: Asked<'_>) -> Piece {
         let mut piece = Piece::default();
-        for CheckServiceNode { checks, node, service } in self {
+        for CheckServiceNode { checks, node, service } in self.nodes {
             in_order(&mut piece, asked.near, &node.node);
             let name = Arc::clone(&node.node);
             piece.node(own(node));
