@@ -180,12 +180,29 @@ pub async fn read_anywhere(
         Some(_) if !transaction.early.is_empty() => {
             Ok((QueryMeta { known_leader: true, ..QueryMeta::default() }, Answer::Failed(transaction.early)))
         }
-        Some(servers) => servers.read_transaction(transaction.operations, options).await,
+        Some(servers) => {
+            let (meta, answer) = servers.read_transaction(transaction.operations, options).await?;
+            Ok((meta, with_late(answer, transaction.late)))
+        }
         None => {
             let answer = read(endpoints, options, transaction).await?;
             Ok((super::blocking::meta(endpoints, options, 0), answer))
         }
     }
+}
+
+/// What the servers said, told of operations as sound ones of the kind, and what was wrong with those.
+fn with_late(answer: Answer, late: Vec<TxnError>) -> Answer {
+    let told = match answer {
+        Answer::Done(_) if late.is_empty() => return answer,
+        Answer::Done(_) => Vec::new(),
+        Answer::Failed(errors) => errors,
+    };
+    let is_late = |error: &TxnError| late.iter().any(|late| late.op_index == error.op_index);
+    let mut errors: Vec<_> = told.into_iter().filter(|error| !is_late(error)).collect();
+    errors.extend(late);
+    errors.sort_by_key(|error| error.op_index);
+    Answer::Failed(errors)
 }
 
 /// Reads within one moment.

@@ -136,8 +136,13 @@ fn member(json: &mut Json, member: &Member) {
 
 fn members(request: &Request) -> Result<Reply, WebError> {
     let wan = request.arg_filled("wan").is_some();
-    let members = handle::<Agent>(request)?.members(wan, request.arg("segment").unwrap_or_default())?;
+    let agent = handle::<Agent>(request)?;
+    let members = agent.members(wan, request.arg("segment").unwrap_or_default())?;
     Ok(Reply::write_json(request.pretty(), |json| {
+        if wan && !agent.facts.server {
+            // A client is in no such pool.
+            return json.null();
+        }
         json.array(|json| members.iter().for_each(|found| member(json, found)));
     }))
 }
