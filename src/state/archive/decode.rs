@@ -130,25 +130,31 @@ fn register(cursor: &mut Cursor<'_>) -> Read<ArchiveRecord> {
 /// [`Malformed`].
 pub fn service(cursor: &mut Cursor<'_>) -> Read<Option<Service>> {
     let mut service = Service::default();
-    let present = cursor.map(|key, cursor| {
-        match key {
-            b"Address" => service.address = cursor.string()?,
-            b"Connect" => service.connect = connect(cursor)?,
-            b"EnableTagOverride" => service.enable_tag_override = cursor.bool()?,
-            b"ID" => service.id = name(cursor)?,
-            b"Kind" => service.kind = cursor.string()?,
-            b"Meta" => service.meta = string_map(cursor)?,
-            b"Port" => service.port = cursor.int()?,
-            b"Proxy" => service.proxy = proxy(cursor)?,
-            b"Service" => service.service = name(cursor)?,
-            b"TaggedAddresses" => service.tagged_addresses = map(cursor, service_address)?,
-            b"Tags" => service.tags = strings(cursor)?,
-            b"Weights" => service.weights = weights(cursor)?,
-            _ => index_or_skip(key, cursor, &mut service.indexes)?,
-        }
-        Ok(())
-    })?;
+    let present = cursor.map(|key, cursor| service_field(&mut service, key, cursor))?;
     Ok(present.then_some(service))
+}
+
+/// Reads one field of a service by its name; unknown ones are passed over.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn service_field(service: &mut Service, key: &[u8], cursor: &mut Cursor<'_>) -> Read<()> {
+    match key {
+        b"Address" => service.address = cursor.string()?,
+        b"Connect" => service.connect = connect(cursor)?,
+        b"EnableTagOverride" => service.enable_tag_override = cursor.bool()?,
+        b"ID" => service.id = name(cursor)?,
+        b"Kind" => service.kind = cursor.string()?,
+        b"Meta" => service.meta = string_map(cursor)?,
+        b"Port" => service.port = cursor.int()?,
+        b"Proxy" => service.proxy = proxy(cursor)?,
+        b"Service" => service.service = name(cursor)?,
+        b"TaggedAddresses" => service.tagged_addresses = map(cursor, service_address)?,
+        b"Tags" => service.tags = strings(cursor)?,
+        b"Weights" => service.weights = weights(cursor)?,
+        _ => index_or_skip(key, cursor, &mut service.indexes)?,
+    }
+    Ok(())
 }
 
 fn index_or_skip(key: &[u8], cursor: &mut Cursor<'_>, indexes: &mut Indexes) -> Read<()> {

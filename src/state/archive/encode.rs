@@ -12,8 +12,8 @@ use super::msgpack::Packer;
 use super::{ArchiveError, IndexKey, RecordKind};
 use crate::state::kv::KvRow;
 use crate::state::record::{
-    Check, CheckDefinition, Coordinate, Expose, FreeForm, Indexes, Node, NodeCoordinate, ProxyConfig, Service,
-    ServiceConnect, Session, SessionBehavior, StringMap, Upstream,
+    Check, CheckDefinition, Coordinate, Expose, FreeForm, Indexes, KvEntry, Node, NodeCoordinate, ProxyConfig, Service,
+    ServiceAddress, ServiceConnect, Session, SessionBehavior, StringMap, Upstream, Weights,
 };
 use crate::state::store::{ReadStore, Table};
 use crate::state::view::View;
@@ -161,20 +161,31 @@ pub fn service(pack: &mut Packer, service: &Service) {
     proxy(pack, &service.proxy);
     text(pack, "Service", &service.service);
     pack.str("TaggedAddresses");
-    optional_map(pack, service.tagged_addresses.as_ref(), |pack, address| {
+    addresses(pack, service.tagged_addresses.as_ref());
+    pack.str("Tags");
+    strings(pack, &service.tags);
+    pack.str("Weights");
+    weights(pack, service.weights);
+}
+
+/// Addresses of a service by tag; nil for none.
+pub fn addresses(pack: &mut Packer, addresses: Option<&BTreeMap<String, ServiceAddress>>) {
+    optional_map(pack, addresses, |pack, address| {
         pack.map(2);
         text(pack, "Address", &address.address);
         signed(pack, "Port", address.port);
     });
-    pack.str("Tags");
-    strings(pack, &service.tags);
-    pack.str("Weights");
-    pack.map(2);
-    signed(pack, "Passing", service.weights.passing);
-    signed(pack, "Warning", service.weights.warning);
 }
 
-fn connect(pack: &mut Packer, connect: &ServiceConnect) {
+/// DNS weights.
+pub fn weights(pack: &mut Packer, weights: Weights) {
+    pack.map(2);
+    signed(pack, "Passing", weights.passing);
+    signed(pack, "Warning", weights.warning);
+}
+
+/// The connect settings of a service.
+pub fn connect(pack: &mut Packer, connect: &ServiceConnect) {
     pack.map(2);
     flag(pack, "Native", connect.native);
     pack.str("SidecarService");
@@ -185,7 +196,8 @@ fn connect(pack: &mut Packer, connect: &ServiceConnect) {
     }
 }
 
-fn proxy(pack: &mut Packer, proxy: &ProxyConfig) {
+/// The proxy settings of a service.
+pub fn proxy(pack: &mut Packer, proxy: &ProxyConfig) {
     pack.map(8);
     pack.str("Config");
     optional_map(pack, proxy.config.as_ref(), |pack, value| free_form(pack, value, Numbers::Floats));
@@ -342,6 +354,18 @@ pub fn session(pack: &mut Packer, session: &Session) {
     text(pack, "TTL", &session.ttl);
 }
 
+/// A key with its value, as readers hand it out.
+pub fn entry(pack: &mut Packer, entry: &KvEntry) {
+    let row = KvRow {
+        indexes: entry.indexes,
+        lock_index: entry.lock_index,
+        flags: entry.flags,
+        session: entry.session.as_deref(),
+        value: &entry.value,
+    };
+    dir_entry(pack, &entry.key, &row);
+}
+
 /// A key with its value; an empty value is none.
 pub fn dir_entry(pack: &mut Packer, key: &[u8], row: &KvRow<'_>) {
     pack.map(7);
@@ -459,7 +483,8 @@ fn list<T>(pack: &mut Packer, items: &[T], item: impl Fn(&mut Packer, &T)) {
     }
 }
 
-fn strings(pack: &mut Packer, items: &[String]) {
+/// A list of strings; nil when empty.
+pub fn strings(pack: &mut Packer, items: &[String]) {
     list(pack, items, |pack, item| pack.str(item));
 }
 
