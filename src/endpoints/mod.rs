@@ -16,6 +16,7 @@ pub mod far;
 pub mod filter;
 pub mod health;
 pub mod host;
+pub mod internal;
 pub mod keyring;
 pub mod kv;
 pub mod log;

@@ -19,3 +19,4 @@ pub mod shapes;
 
 #[cfg(test)]
 mod tests;
+pub mod server;
