@@ -12,9 +12,9 @@
 //!
 //! May not enter: what an endpoint means (that is `endpoints`), who the servers are (gossip says so).
 
-
+pub mod client;
 pub mod codec;
-
+pub mod mux;
 pub mod shapes;
 
 #[cfg(test)]
