@@ -8,7 +8,7 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::pieces::{Asked, IntoPiece};
-use super::wire::{Kind, Wire};
+use super::wire::Wire;
 use crate::agent::options::AgentOptions;
 use crate::endpoints::coordinate::DatacenterMap;
 use crate::endpoints::decode::records::{DeregisterRequest, RegisterRequest};
@@ -17,6 +17,7 @@ use crate::endpoints::query::{QueryMeta, QueryOptions};
 use crate::endpoints::service_query::Target;
 use crate::endpoints::{Applied, EndpointError, Proposer, txn};
 use crate::metrics::Metrics;
+use crate::rpc::client::Effect;
 use crate::rpc::codec::Fields;
 use crate::rpc::shapes::{self, Query, QuerySource, ReadOptions, Reply};
 use crate::state::command::{KvVerb, Register, TxnOp};
@@ -43,7 +44,7 @@ impl FarSide {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            wire: Wire::new(servers, options.rpc_hold_timeout, metrics),
+            wire: Wire::new(servers, options.rpc_hold_timeout, &options.endpoints.datacenter, metrics),
             datacenter: options.endpoints.datacenter.clone(),
             default_wait: options.endpoints.default_query_time,
             longest_wait: options.endpoints.max_query_time,
@@ -76,7 +77,7 @@ impl FarSide {
         A: Fields,
     {
         let request = Query { common: ReadOptions::new(options, filter), own };
-        let reply: Reply<A> = self.wire.call(method, &request, Kind::Read, self.patience(options)).await?;
+        let reply: Reply<A> = self.wire.call(method, &request, Effect::Read, self.patience(options)).await?;
         Ok((QueryMeta::from(&reply.common), reply.own))
     }
 
@@ -253,13 +254,13 @@ impl FarSide {
                     KvVerb::Cas | KvVerb::Lock | KvVerb::Unlock | KvVerb::DeleteCas
                 );
                 let request = shapes::KvsRequest::new(own, command);
-                let done: bool = wire.call("KVS.Apply", &request, Kind::Write, PATIENCE).await?;
+                let done: bool = wire.call("KVS.Apply", &request, Effect::Write, PATIENCE).await?;
                 // Of the other verbs the reply says nothing.
                 Ok(if told { Outcome::Bool(done) } else { Outcome::Done })
             }
             Command::Register(register) => {
                 let request = registration(own, *register);
-                let () = wire.call("Catalog.Register", &request, Kind::Write, PATIENCE).await?;
+                let () = wire.call("Catalog.Register", &request, Effect::Write, PATIENCE).await?;
                 Ok(Outcome::Done)
             }
             Command::Deregister(gone) => {
@@ -269,12 +270,12 @@ impl FarSide {
                     service_id: gone.service_id,
                     check_id: gone.check_id,
                 };
-                let () = wire.call("Catalog.Deregister", &request, Kind::Write, PATIENCE).await?;
+                let () = wire.call("Catalog.Deregister", &request, Effect::Write, PATIENCE).await?;
                 Ok(Outcome::Done)
             }
             Command::SessionDestroy { id } => {
                 let request = shapes::SessionApply::destroy(own, &id);
-                let _: String = wire.call("Session.Apply", &request, Kind::Write, PATIENCE).await?;
+                let _: String = wire.call("Session.Apply", &request, Effect::Write, PATIENCE).await?;
                 Ok(Outcome::Done)
             }
             Command::Txn(operations) => {
@@ -284,7 +285,7 @@ impl FarSide {
                     token: String::new(),
                 };
                 let reply: shapes::TxnResponse =
-                    wire.call("Txn.Apply", &request, Kind::Write, PATIENCE).await?;
+                    wire.call("Txn.Apply", &request, Effect::Write, PATIENCE).await?;
                 Ok(match transaction(reply) {
                     txn::Answer::Done(results) => Outcome::Txn(results),
                     txn::Answer::Failed(errors) => Outcome::TxnFailed(errors),
@@ -293,7 +294,7 @@ impl FarSide {
             Command::UpdateCoordinates(updates) => {
                 for update in updates {
                     let request = shapes::CoordinateUpdate::new(own, update);
-                    let () = wire.call("Coordinate.Update", &request, Kind::Write, PATIENCE).await?;
+                    let () = wire.call("Coordinate.Update", &request, Effect::Write, PATIENCE).await?;
                 }
                 Ok(Outcome::Done)
             }
@@ -346,7 +347,7 @@ impl Servers for FarSide {
     fn create_session(&self, session: Session) -> Told<'_, Arc<str>> {
         Box::pin(async move {
             let request = shapes::SessionApply::create(&self.datacenter, session);
-            let id: String = self.wire.call("Session.Apply", &request, Kind::Write, PATIENCE).await?;
+            let id: String = self.wire.call("Session.Apply", &request, Effect::Write, PATIENCE).await?;
             Ok(id.into())
         })
     }
@@ -386,14 +387,14 @@ impl Servers for FarSide {
     fn datacenters(&self) -> Told<'_, Vec<String>> {
         Box::pin(async move {
             let request = Query { common: ReadOptions::default(), own: () };
-            self.wire.call("Catalog.ListDatacenters", &request, Kind::Read, PATIENCE).await
+            self.wire.call("Catalog.ListDatacenters", &request, Effect::Read, PATIENCE).await
         })
     }
 
     fn datacenter_maps(&self) -> Told<'_, Vec<DatacenterMap>> {
         Box::pin(async move {
             let maps: Vec<shapes::DatacenterMap> =
-                self.wire.call("Coordinate.ListDatacenters", &(), Kind::Read, PATIENCE).await?;
+                self.wire.call("Coordinate.ListDatacenters", &(), Effect::Read, PATIENCE).await?;
             let map = |map: shapes::DatacenterMap| DatacenterMap {
                 datacenter: map.datacenter,
                 area: map.area_id.into(),
@@ -412,7 +413,7 @@ impl FarSide {
     ) -> Result<A, EndpointError> {
         let datacenter = self.datacenter(datacenter);
         let own = shapes::DcRequest { datacenter, ..shapes::DcRequest::default() };
-        self.wire.call(method, &Query { common: ReadOptions::default(), own }, Kind::Read, PATIENCE).await
+        self.wire.call(method, &Query { common: ReadOptions::default(), own }, Effect::Read, PATIENCE).await
     }
 }
 
