@@ -8,6 +8,7 @@ mod agent_misc;
 mod bad_days;
 mod blocking;
 mod catalog;
+mod clients;
 mod crash;
 mod damage;
 mod dns;

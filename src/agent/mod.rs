@@ -44,22 +44,22 @@ use crate::actors::local_state::disk::DiskError;
 use crate::actors::mailbox::Sender;
 use crate::actors::session_manager::{LeadershipChanged, SessionManager};
 use crate::actors::watches::Watches;
+use crate::endpoints::blocking::Drain;
 use crate::endpoints::operator::Operator;
 use crate::endpoints::{EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers};
 use crate::metrics::Metrics;
 use crate::peers::MemoryData;
+use crate::rpc::server::RpcServices;
 use crate::state::StateError;
 use crate::telemetry::Telemetry;
 use crate::web;
-use cluster::{Cluster, Desk, Doors};
-use ground::{Ground, Opening};
+use cluster::{Cluster, Desk};
 use dns::RunningDns;
 use gossip::{LanMembers, RunningGossip};
+use ground::{Ground, Opening};
 use links::{LateBound, LeaderClocks, NoRestore, SessionClocks};
 use options::{AgentOptions, Configuration, LiveSettings};
-use parts::{
-    own_record, start_checks, start_local_state, start_server, start_soft_actors,
-};
+use parts::{own_record, start_checks, start_local_state, start_server, start_soft_actors};
 use proposer::LogProposer;
 use running::{Running, ServerSide};
 
@@ -167,13 +167,8 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     let handle = server.raft.handle.clone();
     let state = server.state.clone();
     let leader: Arc<dyn LeaderRead> = Arc::new(handle.clone());
-    let way_in = Arc::new(LogProposer::new(
-        handle.clone(),
-        led,
-        options.rpc_hold_timeout,
-        links,
-        Arc::clone(metrics),
-    ));
+    let way_in =
+        Arc::new(LogProposer::new(handle.clone(), led, options.rpc_hold_timeout, links, Arc::clone(metrics)));
     let proposer: Arc<dyn Proposer> = Arc::<LogProposer>::clone(&way_in);
     let clocks = SessionClocks(late_sessions.clone());
     let desk = Desk {
@@ -182,7 +177,6 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         sessions: Arc::new(clocks.clone()),
         promises: Arc::default(),
     };
-    cluster.serve(own_record(options, facts), &handle, desk, Doors::default());
 
     let members = Arc::new(LanMembers {
         lan: gossip.pools().lan.clone(),
@@ -218,7 +212,17 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         let lan = gossip.pools().lan.clone();
         actix_rt::spawn(gossip::send_coordinate(endpoints.clone(), lan, coordinates.clone()));
     }
-    let operator = Operator { raft: Arc::new(handle), restore: Arc::new(NoRestore) };
+    let operator = Operator { raft: Arc::new(handle.clone()), restore: Arc::new(NoRestore) };
+    let rpc = Arc::new(RpcServices {
+        endpoints: endpoints.clone(),
+        operator: operator.clone(),
+        members: gossip.pools(),
+        events: gossip.pools(),
+        keyring: gossip.pools(),
+        drain: Drain::default(),
+        spool: facts.data_dir.clone(),
+    });
+    cluster.serve(own_record(options, facts), &handle, desk, rpc);
     let server = Some(ServerSide { server: ManuallyDrop::into_inner(server), cluster });
     ground.open(options, log, Opening { endpoints, dns, operator: Some(operator), server })
 }

@@ -196,11 +196,7 @@ pub fn start_checks(
 }
 
 /// Has the catalog follow this agent's services and checks.
-pub fn start_local_state(
-    local: &Arc<LocalState>,
-    catalog: Arc<dyn Catalog>,
-    proposer: &Arc<dyn Proposer>,
-) {
+pub fn start_local_state(local: &Arc<LocalState>, catalog: Arc<dyn Catalog>, proposer: &Arc<dyn Proposer>) {
     let links = LocalStateLinks { local: Arc::clone(local), catalog, proposer: Arc::clone(proposer) };
     let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
     // Nobody sends to it: its door is the shared local state, which outlives it.

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use futures::future::join_all;
 
-use crate::endpoints::far::{self, Question, ServiceQuestion, Servers};
+use crate::endpoints::far::{self, Question, Servers, ServiceQuestion};
 use crate::endpoints::query::{Consistency, QueryOptions};
 use crate::endpoints::service_query::Target;
 use crate::state::View;
@@ -36,7 +36,8 @@ pub enum Need {
 
 impl Need {
     fn question(&self) -> Question {
-        let instances = |name: &str, target| Question::Service(Box::new(ServiceQuestion::healthy(name, target)));
+        let instances =
+            |name: &str, target| Question::Service(Box::new(ServiceQuestion::healthy(name, target)));
         match self {
             Self::Node(name) => Question::NodeServices { node: name.clone(), filter: String::new() },
             Self::Service(name) => instances(name, Target::Service),
@@ -103,8 +104,7 @@ impl Needs {
     /// Asks what is open.
     pub async fn fetch(&mut self, servers: &dyn Servers, settings: &DnsSettings) {
         let consistency = if settings.allow_stale { Consistency::Stale } else { Consistency::Default };
-        let options =
-            QueryOptions { consistency, max_stale: settings.max_stale, ..QueryOptions::default() };
+        let options = QueryOptions { consistency, max_stale: settings.max_stale, ..QueryOptions::default() };
         let open = std::mem::take(&mut self.open);
         let questions: Vec<Question> = open.iter().map(Need::question).collect();
         let told = join_all(questions.iter().map(|question| far::ask(servers, question, &options))).await;

@@ -316,7 +316,8 @@ impl Agent {
         );
         if let Some(servers) = &endpoints.far {
             let known = servers.known().to_string();
-            let pairs = [("acl", "disabled".to_owned()), ("known_servers", known), ("server", "false".to_owned())];
+            let pairs =
+                [("acl", "disabled".to_owned()), ("known_servers", known), ("server", "false".to_owned())];
             stats.insert("consul", group(&pairs));
         } else {
             stats.insert("consul", self.server_stats(&leadership));

@@ -155,11 +155,7 @@ pub trait Servers: Send + Sync {
     fn create_session(&self, session: Session) -> Told<'_, Arc<str>>;
 
     /// Starts the time to live of a session anew and tells it, if there is one.
-    fn renew_session<'a>(
-        &'a self,
-        id: &'a str,
-        options: &'a QueryOptions,
-    ) -> Told<'a, Option<Arc<Session>>>;
+    fn renew_session<'a>(&'a self, id: &'a str, options: &'a QueryOptions) -> Told<'a, Option<Arc<Session>>>;
 
     /// Runs a transaction that only reads.
     fn read_transaction<'a>(

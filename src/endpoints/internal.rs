@@ -61,7 +61,11 @@ impl BlockingRead for NodeDump {
         Ok((index, found))
     }
 
+<<<<<<< HEAD
     /// Servers are asked this by others only; a client agent asks nobody.
+=======
+    /// Only servers are asked for it, by agents.
+>>>>>>> main
     fn question(&self) -> Option<Question> {
         None
     }
@@ -103,7 +107,11 @@ impl BlockingRead for ServiceDump {
         Ok((index, found))
     }
 
+<<<<<<< HEAD
     /// Servers are asked this by others only; a client agent asks nobody.
+=======
+    /// Only servers are asked for it, by agents.
+>>>>>>> main
     fn question(&self) -> Option<Question> {
         None
     }
@@ -140,8 +148,14 @@ impl BlockingRead for InstancesAt {
         Ok((view.services_index(), found))
     }
 
+<<<<<<< HEAD
     fn question(&self) -> Option<Question> {
         self.address.parse().ok().map(Question::ServicesAt)
+=======
+    /// Only servers are asked for it, by agents.
+    fn question(&self) -> Option<Question> {
+        None
+>>>>>>> main
     }
 }
 

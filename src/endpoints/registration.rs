@@ -44,7 +44,6 @@ impl From<DeregisterRequest> for Deregister {
     }
 }
 
-
 pub(super) fn prepare(endpoints: &Endpoints, request: RegisterRequest) -> Result<Register, EndpointError> {
     check_datacenter(endpoints, Some(&request.datacenter))?;
     let RegisterRequest { mut node, skip_node_update, mut service, check, mut checks, .. } = request;

@@ -15,8 +15,8 @@
 pub mod client;
 pub mod codec;
 pub mod mux;
+pub mod server;
 pub mod shapes;
 
 #[cfg(test)]
 mod tests;
-pub mod server;

@@ -13,13 +13,13 @@ use std::sync::Arc;
 
 use tokio::sync::watch;
 
+use super::StartError;
 use super::dns::RunningDns;
 use super::gossip;
 use super::ground::{Ground, Opening};
 use super::options::AgentOptions;
 use super::parts::{start_checks, start_local_state};
 use super::running::Running;
-use super::StartError;
 use crate::actors::local_state::alias::{Others, Told};
 use crate::actors::local_state::catalog::There;
 use crate::actors::mailbox::Sender;

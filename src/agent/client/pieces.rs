@@ -3,8 +3,8 @@
 use std::sync::Arc;
 
 use crate::rpc::shapes::{
-    CheckServiceNode, CheckServiceNodes, Coordinates, DirEntries, HealthChecks, KeyList, NodeServiceList, NodeServices, Nodes,
-    ServiceNode, ServiceNodes, Services, Sessions,
+    CheckServiceNode, CheckServiceNodes, Coordinates, DirEntries, HealthChecks, KeyList, NodeServiceList,
+    NodeServices, Nodes, ServiceNode, ServiceNodes, Services, Sessions,
 };
 use crate::state::piece::Piece;
 use crate::state::record::{Node, Service, StringMap};

@@ -12,7 +12,7 @@ use super::wire::Wire;
 use crate::agent::options::AgentOptions;
 use crate::endpoints::coordinate::DatacenterMap;
 use crate::endpoints::decode::records::{DeregisterRequest, RegisterRequest};
-use crate::endpoints::far::{Question, ServiceQuestion, Servers, Told};
+use crate::endpoints::far::{Question, Servers, ServiceQuestion, Told};
 use crate::endpoints::query::{QueryMeta, QueryOptions};
 use crate::endpoints::service_query::Target;
 use crate::endpoints::{Applied, EndpointError, Proposer, txn};
@@ -121,8 +121,7 @@ impl FarSide {
             source: self.source(&question.near),
             ..shapes::ServiceRequest::default()
         };
-        let about =
-            About { filter: &question.filter, near: &question.near, node_meta: &question.node_meta };
+        let about = About { filter: &question.filter, near: &question.near, node_meta: &question.node_meta };
         if question.with_checks {
             let method = "Health.ServiceNodes";
             self.piece::<_, shapes::CheckServiceNodes>(method, request, about, options).await
@@ -249,10 +248,8 @@ impl FarSide {
         let (wire, own) = (&self.wire, &*self.datacenter);
         match command {
             Command::Kv(command) => {
-                let told = matches!(
-                    command.verb,
-                    KvVerb::Cas | KvVerb::Lock | KvVerb::Unlock | KvVerb::DeleteCas
-                );
+                let told =
+                    matches!(command.verb, KvVerb::Cas | KvVerb::Lock | KvVerb::Unlock | KvVerb::DeleteCas);
                 let request = shapes::KvsRequest::new(own, command);
                 let done: bool = wire.call("KVS.Apply", &request, Effect::Write, PATIENCE).await?;
                 // Of the other verbs the reply says nothing.
