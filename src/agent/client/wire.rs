@@ -86,7 +86,6 @@ fn told(failure: &RpcError) -> EndpointError {
     }
 }
 
-<<<<<<< HEAD
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -104,26 +103,5 @@ mod tests {
             EndpointError::Internal("No known Consul servers".to_owned())
         );
         assert!(matches!(told(&RpcError::Timeout), EndpointError::Internal(_)));
-=======
-async fn once(server: SocketAddr, bytes: &[u8]) -> Result<(Bytes, Bytes), (bool, std::io::Error)> {
-    let mut stream = timeout_at(Instant::now() + Duration::from_secs(10), TcpStream::connect(server))
-        .await
-        .map_err(|e| (false, e.into()))?
-        .map_err(|e| (false, e))?;
-    let mut all = vec![0u8];
-    all.extend_from_slice(bytes);
-    stream.write_all(&all).await.map_err(|e| (true, e))?;
-    let mut frames = Frames::new(64 << 20);
-    let mut buffer = BytesMut::new();
-    loop {
-        if let Some(found) =
-            frames.next(&mut buffer).map_err(|e| (true, std::io::Error::other(e.to_string())))?
-        {
-            return Ok(found);
-        }
-        if stream.read_buf(&mut buffer).await.map_err(|e| (true, e))? == 0 {
-            return Err((true, std::io::ErrorKind::UnexpectedEof.into()));
-        }
->>>>>>> main
     }
 }
