@@ -135,6 +135,21 @@ impl Handler<Found> for RaftNodeActor {
     }
 }
 
+/// Stand for election now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Campaign;
+
+impl Handler<Campaign> for RaftNodeActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Campaign, ctx: &mut Self::Context) {
+        let stood = self.driver.campaign();
+        self.check(stood, ctx);
+        self.put_in(0, ctx);
+    }
+}
+
 /// The state has applied, visibly, up to here.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
