@@ -112,7 +112,9 @@ impl KvStoreActor {
         let each = begun.elapsed() / u32::try_from(kinds.len()).unwrap_or(u32::MAX).max(1);
         for kind in kinds {
             self.metrics.time(Timer::RaftFsmApply, each);
-            self.metrics.time(timer(*kind), each);
+            if let Some(timer) = timer(*kind) {
+                self.metrics.time(timer, each);
+            }
         }
     }
 
@@ -163,9 +165,9 @@ impl Handler<ApplyCommitted> for KvStoreActor {
     }
 }
 
-/// The series a command is applied under.
-const fn timer(kind: CommandKind) -> Timer {
-    match kind {
+/// The series a command is applied under; Consul has none for restores.
+const fn timer(kind: CommandKind) -> Option<Timer> {
+    Some(match kind {
         CommandKind::Kv(KvVerb::Set) => Timer::FsmKvsSet,
         CommandKind::Kv(KvVerb::Cas) => Timer::FsmKvsCas,
         CommandKind::Kv(KvVerb::Lock) => Timer::FsmKvsLock,
@@ -180,7 +182,8 @@ const fn timer(kind: CommandKind) -> Timer {
         CommandKind::Txn => Timer::FsmTxn,
         CommandKind::ReapTombstones => Timer::FsmTombstone,
         CommandKind::UpdateCoordinates => Timer::FsmCoordinates,
-    }
+        CommandKind::Restore => return None,
+    })
 }
 
 fn answer(index: u64, outcome: Option<Outcome>) -> Result<Applied, EndpointError> {

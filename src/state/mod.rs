@@ -19,6 +19,7 @@ pub mod machine;
 pub mod metadata;
 pub mod read;
 pub mod record;
+pub mod restore;
 mod rows;
 pub mod snapshot;
 pub mod store;

@@ -73,6 +73,7 @@ const fn code(table: Table) -> u8 {
         Table::Locks => 8,
         Table::LockDelays => 9,
         Table::Coordinates => 10,
+        Table::Restore => 11,
     }
 }
 
