@@ -22,6 +22,7 @@ mod measure;
 pub mod options;
 mod parts;
 mod proposer;
+mod restore;
 mod running;
 mod signals;
 
@@ -46,7 +47,6 @@ use crate::endpoints::log::Log;
 use crate::endpoints::operator::Operator;
 use crate::endpoints::{EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers};
 use crate::metrics::Metrics;
-use crate::peers::MemoryData;
 use crate::state::StateError;
 use crate::telemetry::Telemetry;
 use crate::web::dns_query::DnsHandle;
@@ -57,13 +57,14 @@ use cluster::{Cluster, Desk, Doors};
 use data_dir::DataDir;
 use dns::RunningDns;
 use gossip::{LanMembers, RunningGossip};
-use links::{LateBound, LeaderClocks, NoRestore, SessionClocks, Switches};
+use links::{LateBound, LeaderClocks, SessionClocks, Switches};
 use options::{AgentOptions, Configuration, LiveSettings};
 use parts::{
-    banner, define_local, facts, own_record, start_checks, start_local_state, start_server,
-    start_soft_actors, write_pid,
+    banner, define_local, facts, own_record, snapshot_files, start_checks, start_local_state, start_server,
+    start_soft_actors, state_followers, write_pid,
 };
 use proposer::LogProposer;
+use restore::LogRestore;
 use running::Running;
 use signals::Signals;
 
@@ -78,6 +79,12 @@ pub enum StartError {
     /// The state.
     #[error("{0}")]
     State(#[from] StateError),
+    /// The state, or a snapshot that was being installed.
+    #[error("{0}")]
+    Snapshot(#[from] crate::actors::kv_store::SnapshotWorkError),
+    /// The data of snapshots.
+    #[error("{0}")]
+    SnapshotFiles(#[from] crate::actors::snapshot_files::SnapshotFileError),
     /// The log.
     #[error("{0}")]
     Raft(#[from] crate::raft::RaftError),
@@ -184,12 +191,13 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         &local,
         (gossip.pools(), &facts.node_name),
     );
-    // Until snapshots are made, nobody can be sent one.
-    let data = Arc::new(MemoryData::default());
+    let snapshots = snapshot_files(data_dir.as_ref())?;
+    let data = Arc::new(snapshots.clone());
     let cluster = Cluster::start(&options.cluster, &facts, gossip.pools().lan.clone(), data)?;
     let links = cluster.links();
+    let followers = state_followers(&late_sessions, &late_leader);
     let server =
-        start_server(options, &facts, data_dir.as_ref(), &late_sessions, published, links.clone(), &metrics)?;
+        start_server(options, &facts, data_dir.as_ref(), followers, snapshots, published, links.clone(), &metrics)?;
     let server = ManuallyDrop::new(server);
     let handle = server.raft.handle.clone();
     let state = server.state.clone();
@@ -254,7 +262,7 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     };
     let events = Arc::new(Events::new(facts.node_name.clone(), Arc::clone(&local) as Arc<dyn LocalAgent>));
     gossip.tell_events(&events);
-    let operator = Operator { raft: Arc::new(handle), restore: Arc::new(NoRestore) };
+    let operator = Operator { raft: Arc::new(handle), restore: Arc::new(LogRestore::new(Arc::clone(&endpoints.proposer))) };
     let handles = WebHandles::new(endpoints)
         .with(Arc::new(agent))
         .with(Arc::new(EventHandles { events, bus: gossip.pools() }))

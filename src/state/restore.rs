@@ -335,22 +335,28 @@ impl<'a> Chunks<'a> {
 }
 
 impl Read for Chunks<'_> {
+    /// Fills all of `into` if there is so much: how the archive was cut must not show.
     fn read(&mut self, into: &mut [u8]) -> io::Result<usize> {
-        while self.at == self.piece.len() {
-            if self.next == self.count {
-                return Ok(0);
+        let mut filled = 0;
+        while filled < into.len() {
+            if self.at == self.piece.len() {
+                if self.next == self.count {
+                    break;
+                }
+                if let Err(error) = self.fetch() {
+                    let text = error.to_string();
+                    *self.failure.borrow_mut() = Some(error);
+                    return Err(io::Error::other(text));
+                }
+                continue;
             }
-            if let Err(error) = self.fetch() {
-                let text = error.to_string();
-                *self.failure.borrow_mut() = Some(error);
-                return Err(io::Error::other(text));
-            }
+            let rest = &self.piece[self.at..];
+            let read = rest.len().min(into.len() - filled);
+            into[filled..filled + read].copy_from_slice(&rest[..read]);
+            self.at += read;
+            filled += read;
         }
-        let rest = &self.piece[self.at..];
-        let read = rest.len().min(into.len());
-        into[..read].copy_from_slice(&rest[..read]);
-        self.at += read;
-        Ok(read)
+        Ok(filled)
     }
 }
 

@@ -250,6 +250,18 @@ fn cut(bytes: &[u8]) -> Result<Cut<'_>, SnapshotError> {
     rest.split_at_checked(length).ok_or(damaged)
 }
 
+/// Index of the snapshot whose installation into a store was begun and not ended, if so.
+///
+/// # Errors
+/// [`StateError::Store`] or [`StateError::Corrupt`].
+pub fn half_installed(store: &dyn ReadStore) -> Result<Option<u64>, StateError> {
+    match rows::applied_index(store) {
+        Ok(_) => Ok(None),
+        Err(StateError::HalfInstalled { index }) => Ok(Some(index)),
+        Err(error) => Err(error),
+    }
+}
+
 /// Reads a snapshot through without keeping anything; answers its applied index. Worth it before
 /// [`install`] wherever the stream can be read twice: a damaged one then costs nothing.
 ///
