@@ -24,6 +24,7 @@ mod measure;
 pub mod options;
 mod parts;
 mod proposer;
+mod restore;
 mod running;
 mod signals;
 
@@ -48,7 +49,6 @@ use crate::endpoints::blocking::Drain;
 use crate::endpoints::operator::Operator;
 use crate::endpoints::{EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers};
 use crate::metrics::Metrics;
-use crate::peers::MemoryData;
 use crate::rpc::server::RpcServices;
 use crate::state::StateError;
 use crate::telemetry::Telemetry;
@@ -57,10 +57,14 @@ use cluster::{Cluster, Desk};
 use dns::RunningDns;
 use gossip::{LanMembers, RunningGossip};
 use ground::{Ground, Opening};
-use links::{LateBound, LeaderClocks, NoRestore, SessionClocks};
+use links::{LateBound, LeaderClocks, SessionClocks};
 use options::{AgentOptions, Configuration, LiveSettings};
-use parts::{own_record, start_checks, start_local_state, start_server, start_soft_actors};
+use parts::{
+    own_record, snapshot_files, start_checks, start_local_state, start_server, start_soft_actors,
+    state_followers,
+};
 use proposer::LogProposer;
+use restore::LogRestore;
 use running::{Running, ServerSide};
 
 /// The Consul version whose behaviour this is; announced to clients and peers.
@@ -74,6 +78,12 @@ pub enum StartError {
     /// The state.
     #[error("{0}")]
     State(#[from] StateError),
+    /// The state, or a snapshot that was being installed.
+    #[error("{0}")]
+    Snapshot(#[from] crate::actors::kv_store::SnapshotWorkError),
+    /// The data of snapshots.
+    #[error("{0}")]
+    SnapshotFiles(#[from] crate::actors::snapshot_files::SnapshotFileError),
     /// The log.
     #[error("{0}")]
     Raft(#[from] crate::raft::RaftError),
@@ -157,12 +167,21 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         local,
         (gossip.pools(), &facts.node_name),
     );
-    // Until snapshots are made, nobody can be sent one.
-    let data = Arc::new(MemoryData::default());
+    let snapshots = snapshot_files(data_dir.as_ref())?;
+    let data = Arc::new(snapshots.clone());
     let cluster = Cluster::start(&options.cluster, facts, gossip.pools().lan.clone(), data)?;
     let links = cluster.links();
-    let server =
-        start_server(options, facts, data_dir.as_ref(), &late_sessions, published, links.clone(), metrics)?;
+    let followers = state_followers(&late_sessions, &late_leader);
+    let server = start_server(
+        options,
+        facts,
+        data_dir.as_ref(),
+        followers,
+        snapshots,
+        published,
+        links.clone(),
+        metrics,
+    )?;
     let server = ManuallyDrop::new(server);
     let handle = server.raft.handle.clone();
     let state = server.state.clone();
@@ -212,7 +231,10 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         let lan = gossip.pools().lan.clone();
         actix_rt::spawn(gossip::send_coordinate(endpoints.clone(), lan, coordinates.clone()));
     }
-    let operator = Operator { raft: Arc::new(handle.clone()), restore: Arc::new(NoRestore) };
+    let operator = Operator {
+        raft: Arc::new(handle.clone()),
+        restore: Arc::new(LogRestore::new(Arc::clone(&endpoints.proposer))),
+    };
     let rpc = Arc::new(RpcServices {
         endpoints: endpoints.clone(),
         operator: operator.clone(),

@@ -16,7 +16,7 @@ use super::links::LateBound;
 use super::options::{AgentOptions, LiveSettings};
 use super::{COMPATIBLE_VERSION, StartError};
 use crate::actors::health_check::{CheckUpdate, HealthChecks};
-use crate::actors::kv_store::KvStore;
+use crate::actors::kv_store::{KvStore, StateChanged, open_state};
 use crate::actors::leader::Leader;
 use crate::actors::local_state::LocalState;
 use crate::actors::local_state::alias::{AliasView, Others};
@@ -26,6 +26,7 @@ use crate::actors::local_state::rounds::{LocalStateActor, LocalStateLinks};
 use crate::actors::mailbox::Sender;
 use crate::actors::raft_node::{PeerTransport, RaftNode, RaftOptions};
 use crate::actors::session_manager::SessionManager;
+use crate::actors::snapshot_files::SnapshotFiles;
 use crate::actors::supervision::{ExitProcess, FailStop, RestartPolicy, supervise};
 use crate::endpoints::agent::AgentFacts;
 use crate::endpoints::{LeaderRead, Leadership, Proposer};
@@ -34,7 +35,7 @@ use crate::peers::Links;
 use crate::raft::{DriverConfig, LogDisk, Membership, MemoryLog, ServerRecord};
 use crate::state::store::{MemoryStore, WriteStore};
 use crate::state::store_disk::DiskStore;
-use crate::state::{StateMachine, StateReader};
+use crate::state::{Event, StateReader};
 
 /// Length of a raft tick of a durable agent, per unit of `raft_multiplier`. An election takes 10 to
 /// 20 of them.
@@ -67,7 +68,8 @@ pub fn start_server(
     options: &AgentOptions,
     facts: &AgentFacts,
     data_dir: Option<&DataDir>,
-    sessions: &LateBound<SessionManager>,
+    followers: Sender<StateChanged>,
+    snapshots: SnapshotFiles,
     leadership: Sender<Arc<Leadership>>,
     links: Links,
     metrics: &Arc<Metrics>,
@@ -83,15 +85,16 @@ pub fn start_server(
         }
         None => Box::new(MemoryStore::default()),
     };
-    let machine = StateMachine::open(store)?;
+    let machine = open_state(store, &snapshots)?;
     let state = machine.reader();
     let applied_index = machine.applied_index();
     // Should the start fail from here on, the process ends with that reason. Dropping the actors on
     // the way out would count as their unexpected death, and hide it.
     let kv_store = ManuallyDrop::new(KvStore::start(
         machine,
+        snapshots,
         options.raft_snapshot_threshold,
-        sessions.sender(),
+        followers,
         Arc::clone(metrics),
         Arc::clone(&fail_stop),
     ));
@@ -122,6 +125,28 @@ pub fn start_server(
         None => RaftNode::start(raft_options, MemoryLog::new(), None, applier, peers, fail_stop)?,
     };
     Ok(Server { kv_store: ManuallyDrop::into_inner(kv_store), raft, state })
+}
+
+/// Where the data of snapshots lies.
+pub fn snapshot_files(data_dir: Option<&DataDir>) -> Result<SnapshotFiles, StartError> {
+    Ok(match data_dir {
+        Some(directory) => SnapshotFiles::in_directory(&directory.join("raft/snapshots"))?,
+        None => SnapshotFiles::unnamed(),
+    })
+}
+
+/// Tells what happened in the state to those who follow it.
+pub fn state_followers(
+    sessions: &LateBound<SessionManager>,
+    leader: &LateBound<Leader>,
+) -> Sender<StateChanged> {
+    let (sessions, leader) = (sessions.clone(), leader.clone());
+    Sender::new(move |changed: StateChanged| {
+        if changed.events.contains(&Event::Replaced) {
+            leader.send(changed.clone());
+        }
+        sessions.send(changed);
+    })
 }
 
 /// Starts the actors that hold nothing durable; each is made anew when it dies.

@@ -20,6 +20,7 @@ pub mod metadata;
 pub mod piece;
 pub mod read;
 pub mod record;
+pub mod restore;
 mod rows;
 pub mod snapshot;
 pub mod store;

@@ -438,7 +438,8 @@ fn indexes(pack: &mut Packer, view: &View, emit: Emit<'_>) -> Result<(), Archive
     ];
     let services =
         view.services.iter().map(|(name, entry)| (IndexKey::Service(name.to_string()), entry.index));
-    for (key, index) in tables.into_iter().chain(services).filter(|(_, index)| *index > 0) {
+    let idle = view.idle_services.iter().map(|(name, index)| (IndexKey::Service(name.to_string()), *index));
+    for (key, index) in tables.into_iter().chain(services).chain(idle).filter(|(_, index)| *index > 0) {
         start(pack, RecordKind::Index);
         pack.map(2);
         text(pack, "Key", &key.name());
