@@ -108,7 +108,7 @@ fn keys(server: &Agent, client: &Agent) {
     let mut parked = Parked::start(client, "/v1/kv/a/b", index, Duration::from_secs(60));
     assert!(parked.waits());
     server.put("/v1/kv/a/b", "woken").expect(200);
-    assert!(parked.answer(LIMIT).index() > index);
+    assert!(parked.answer(LIMIT).0.index() > index);
 
     assert!(client.delete("/v1/kv/a?recurse").expect(200).yes());
     same(server, client, "/v1/kv/?keys");

@@ -61,11 +61,7 @@ impl BlockingRead for NodeDump {
         Ok((index, found))
     }
 
-<<<<<<< HEAD
-    /// Servers are asked this by others only; a client agent asks nobody.
-=======
     /// Only servers are asked for it, by agents.
->>>>>>> main
     fn question(&self) -> Option<Question> {
         None
     }
@@ -107,11 +103,7 @@ impl BlockingRead for ServiceDump {
         Ok((index, found))
     }
 
-<<<<<<< HEAD
-    /// Servers are asked this by others only; a client agent asks nobody.
-=======
     /// Only servers are asked for it, by agents.
->>>>>>> main
     fn question(&self) -> Option<Question> {
         None
     }
@@ -148,14 +140,9 @@ impl BlockingRead for InstancesAt {
         Ok((view.services_index(), found))
     }
 
-<<<<<<< HEAD
-    fn question(&self) -> Option<Question> {
-        self.address.parse().ok().map(Question::ServicesAt)
-=======
     /// Only servers are asked for it, by agents.
     fn question(&self) -> Option<Question> {
         None
->>>>>>> main
     }
 }
 
