@@ -242,8 +242,8 @@ fn events(server: &Agent, client: &Agent) {
 }
 
 fn itself(server: &Agent, client: &Agent) {
-    assert_eq!(status(server, "client", false), Some(ALIVE));
-    assert_eq!(status(client, "server", false), Some(ALIVE));
+    assert_eq!(status(server, "client", false), ALIVE);
+    assert_eq!(status(client, "server", false), ALIVE);
     let about = client.get("/v1/agent/self").expect(200).json();
     assert_eq!(about["Config"]["Server"], false);
     let figures = json!({ "acl": "disabled", "known_servers": "1", "server": "false" });
@@ -269,7 +269,7 @@ fn serves(server: &Agent) {
     // Clients leave when they are told to end.
     client.signal(Signal::TERM);
     assert_eq!(client.wait_exit(LIMIT).code(), Some(0));
-    until("the client to have left", LIMIT, || status(server, "client", false) == Some(LEFT));
+    until("the client to have left", LIMIT, || status(server, "client", false) == LEFT);
     until("its node to be gone", LIMIT, || server.get("/v1/catalog/node/client").json() == Value::Null);
 }
 

@@ -87,24 +87,29 @@ impl Piece {
     }
 
     /// Keeps the order in which nodes were told, for readers who sort by distance from `origin`: whoever
-    /// answered has measured, and here stand but the places in that order, the origin before all others.
-    /// Call it for every node, in order.
+    /// answered has measured, and here stand but the places in that order. Call it for every node, in order.
     pub fn in_order(&mut self, origin: &str, node: &str) {
+        let (origin, node) = (fold(origin), fold(node));
+        if self.places.is_empty() {
+            self.place(&origin, 0, 0);
+        }
         let next = self.places.len() + 1;
-        if next == 1 {
-            self.place(origin, 0);
-            self.places.insert(fold(origin), 0);
+        if self.places.contains_key(&node) {
+            return;
         }
-        let node = fold(node);
-        if !self.places.contains_key(&node) {
-            self.place(&node, next);
-            self.places.insert(node, next);
+        if node == origin {
+            // Heights count on both ends: from the origin to itself it is twice its own, to others once, and so its
+            // place among those is its height.
+            self.place(&node, 0, next);
+        } else {
+            self.place(&node, next, 0);
         }
+        self.places.insert(node, next);
     }
 
-    fn place(&mut self, node: &str, place: usize) {
-        #[expect(clippy::cast_precision_loss, reason = "places are few")]
-        let coord = Coordinate { vec: vec![place as f64], ..Coordinate::default() };
+    #[expect(clippy::cast_precision_loss, reason = "places are few")]
+    fn place(&mut self, node: &str, far: usize, height: usize) {
+        let coord = Coordinate { vec: vec![far as f64], height: height as f64, ..Coordinate::default() };
         self.coordinate(NodeCoordinate { node: node.into(), segment: String::new(), coord });
     }
 

@@ -295,9 +295,8 @@ impl FarSide {
                 }
                 Ok(Outcome::Done)
             }
-            Command::SessionCreate(_) | Command::ReapTombstones { .. } => {
-                Err(EndpointError::Internal("a client agent cannot propose this".into()))
-            }
+            // Sessions are created by a call of their own; the rest is the leader's.
+            other => Err(EndpointError::Internal(format!("no server takes {:?} from a client", other.kind()))),
         }
     }
 }
