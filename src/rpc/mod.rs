@@ -15,7 +15,7 @@
 pub mod client;
 pub mod codec;
 pub mod mux;
+pub mod server;
 pub mod shapes;
-
 #[cfg(test)]
 mod tests;
