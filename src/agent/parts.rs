@@ -19,7 +19,8 @@ use crate::actors::health_check::{CheckUpdate, HealthChecks};
 use crate::actors::kv_store::KvStore;
 use crate::actors::leader::Leader;
 use crate::actors::local_state::LocalState;
-use crate::actors::local_state::alias::AliasView;
+use crate::actors::local_state::alias::{AliasView, Others};
+use crate::actors::local_state::catalog::Catalog;
 use crate::actors::local_state::disk::Disk;
 use crate::actors::local_state::rounds::{LocalStateActor, LocalStateLinks};
 use crate::actors::mailbox::Sender;
@@ -178,7 +179,7 @@ pub fn define_local(
 pub fn start_checks(
     options: &AgentOptions,
     local: &Arc<LocalState>,
-    state: &StateReader,
+    others: Others,
 ) -> Result<(), StartError> {
     // The local state owns the checks: what they hold of it must not keep it alive.
     let news = Arc::downgrade(local);
@@ -187,7 +188,7 @@ pub fn start_checks(
             local.check_updated(&update);
         }
     });
-    let alias = AliasView::new(local, state.clone(), options.endpoints.node_name.clone());
+    let alias = AliasView::new(local, others, options.endpoints.node_name.clone());
     let checks = HealthChecks::new(options.checks.clone(), updates, Arc::new(alias))
         .map_err(|source| StartError::System { doing: "cannot run health checks".into(), source })?;
     local.run_checks(checks);
@@ -195,18 +196,8 @@ pub fn start_checks(
 }
 
 /// Has the catalog follow this agent's services and checks.
-pub fn start_local_state(
-    local: &Arc<LocalState>,
-    state: &StateReader,
-    proposer: &Arc<dyn Proposer>,
-    leader: &Arc<dyn LeaderRead>,
-) {
-    let links = LocalStateLinks {
-        local: Arc::clone(local),
-        state: state.clone(),
-        proposer: Arc::clone(proposer),
-        leader: Arc::clone(leader),
-    };
+pub fn start_local_state(local: &Arc<LocalState>, catalog: Arc<dyn Catalog>, proposer: &Arc<dyn Proposer>) {
+    let links = LocalStateLinks { local: Arc::clone(local), catalog, proposer: Arc::clone(proposer) };
     let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
     // Nobody sends to it: its door is the shared local state, which outlives it.
     supervise(
@@ -256,7 +247,7 @@ pub fn banner(options: &AgentOptions, facts: &AgentFacts, encrypted: bool) {
          \x20          Version: '{}'\n\
          \x20          Node ID: '{}'\n\
          \x20        Node name: '{}'\n\
-         \x20       Datacenter: '{}' (Segment: '<all>')\n\
+         \x20       Datacenter: '{}' (Segment: '{}')\n\
          \x20           Server: {} (Bootstrap: {})\n\
          \x20      Client Addr: [{}] (HTTP: {}, HTTPS: {}, gRPC: {}, DNS: {})\n\
          \x20     Cluster Addr: {} (LAN: {}, WAN: {})\n\
@@ -267,6 +258,7 @@ pub fn banner(options: &AgentOptions, facts: &AgentFacts, encrypted: bool) {
         facts.node_id,
         facts.node_name,
         facts.datacenter,
+        if facts.server { "<all>" } else { "" },
         facts.server,
         facts.bootstrap,
         options.client_addresses.join(" "),

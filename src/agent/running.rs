@@ -26,13 +26,21 @@ use crate::web;
 /// Longest time going down may take.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
+/// What only servers have.
+pub struct ServerSide {
+    /// Log and state.
+    pub server: Server,
+    /// The server port and the links to other servers.
+    pub cluster: Cluster,
+}
+
 /// Everything that must be stopped again.
 pub struct Running {
-    pub(super) server: Server,
+    /// None on a client agent.
+    pub(super) server: Option<ServerSide>,
     pub(super) web: web::WebStopper,
     pub(super) dns: RunningDns,
     pub(super) gossip: RunningGossip,
-    pub(super) cluster: Cluster,
     pub(super) watches: Watches,
     pub(super) local: Arc<LocalState>,
     pub(super) live: watch::Sender<Arc<LiveSettings>>,
@@ -88,7 +96,7 @@ impl Running {
             Some(reason) => reason,
             None => self.wait(&mut *configuration).await,
         };
-        let Self { mut signals, watches, gossip, cluster, web, dns, local, server, .. } = self;
+        let Self { mut signals, watches, gossip, web, dns, local, server, .. } = self;
         watches.stop();
         let stopping = async move {
             let code = match reason {
@@ -108,7 +116,7 @@ impl Running {
                 }
                 Reason::GiveUp => 1,
             };
-            stop(web, dns, local, gossip, cluster, server).await.then_some(code)
+            stop(web, dns, local, gossip, server).await.then_some(code)
         };
         let again = async { while signals.next().await == Caught::Hangup {} };
         tokio::select! {
@@ -199,14 +207,14 @@ async fn stop(
     dns: RunningDns,
     local: Arc<LocalState>,
     gossip: RunningGossip,
-    cluster: Cluster,
-    server: Server,
+    server: Option<ServerSide>,
 ) -> bool {
     web.stop().await;
     dns.stop().await;
     local.stop_checks();
     local.keep_now();
     gossip.stop().await;
+    let Some(ServerSide { server, cluster }) = server else { return true };
     let mut well = true;
     if let Err(failure) = server.raft.stop().await {
         error!(target: "agent.server.raft", error = %failure, "raft did not end well");

@@ -17,6 +17,7 @@ pub mod command;
 pub mod kv;
 pub mod machine;
 pub mod metadata;
+pub mod piece;
 pub mod read;
 pub mod record;
 mod rows;
