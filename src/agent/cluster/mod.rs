@@ -122,6 +122,7 @@ impl Cluster {
         let promises = desk.promises();
         let inbound = Inbound::new(self.hello.clone(), Arc::new(desk), Arc::clone(&self.data));
         let single = Arc::clone(&rpc);
+        let multiplexed = Arc::clone(&rpc);
         let snapshots = Arc::clone(&rpc);
         let doors = Doors {
             peers: Some(Arc::new(move |stream, _| {
@@ -129,7 +130,9 @@ impl Cluster {
                 Box::pin(async move { inbound.serve(stream).await })
             })),
             single: Some(Arc::new(move |stream, _| Box::pin(server::serve(stream, Arc::clone(&single))))),
-            multiplexed: None,
+            multiplexed: Some(Arc::new(move |stream, _| {
+                Box::pin(server::serve_multiplexed(stream, Arc::clone(&multiplexed)))
+            })),
             snapshot: Some(Arc::new(move |stream, _| {
                 Box::pin(server::serve_snapshot(stream, Arc::clone(&snapshots)))
             })),

@@ -165,8 +165,10 @@ impl RpcClient {
 
 async fn exchange(stream: &mut MuxStream, bytes: &[u8], number: u64) -> Result<Bytes, RpcError> {
     let broken = |error: MuxError| RpcError::Unknown(error.to_string());
+    stream.await_answer(true);
     stream.send(bytes).await.map_err(broken)?;
     let answer = stream.frame().await.map_err(broken)?;
+    stream.await_answer(false);
     let (header, body) = answer.ok_or_else(|| RpcError::Unknown("EOF".to_owned()))?;
     let header = ResponseHeader::unpack(&mut Cursor::new(&header))?;
     if header.seq != number {

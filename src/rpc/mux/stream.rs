@@ -73,12 +73,14 @@ pub struct MuxStream {
     id: u32,
     wake: Arc<Notify>,
     frames: Frames,
+    /// An answer is awaited: dropped now, the other side need not go on.
+    awaiting: bool,
 }
 
 impl MuxStream {
     pub(super) fn new(shared: Arc<Shared>, id: u32, wake: Arc<Notify>) -> Self {
         let frames = Frames::new(shared.limit);
-        Self { shared, id, wake, frames }
+        Self { shared, id, wake, frames, awaiting: false }
     }
 
     /// Whether it is one of this session's.
@@ -122,6 +124,25 @@ impl MuxStream {
                 }
                 if let Some(why) = &inner.closed {
                     return Err(why.clone());
+                }
+            }
+            self.wake.notified().await;
+        }
+    }
+
+    /// Says whether an answer is awaited. A stream dropped meanwhile is reset, so that the other side gives up too.
+    pub fn await_answer(&mut self, awaiting: bool) {
+        self.awaiting = awaiting;
+    }
+
+    /// Resolves once the other side has reset the stream, or the session is over.
+    pub async fn given_up(&self) {
+        loop {
+            {
+                let inner = self.shared.inner.lock();
+                let reset = inner.streams.get(&self.id).is_none_or(|state| state.reset);
+                if reset || inner.closed.is_some() {
+                    return;
                 }
             }
             self.wake.notified().await;
@@ -179,7 +200,7 @@ impl Drop for MuxStream {
         if let Some(state) = inner.streams.remove(&self.id) {
             inner.buffered -= state.buffer.len();
             if !state.reset && inner.closed.is_none() {
-                inner.window(self.id, Flags::FIN, 0);
+                inner.window(self.id, if self.awaiting { Flags::RST } else { Flags::FIN }, 0);
             }
         }
         drop(inner);
