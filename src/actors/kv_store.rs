@@ -180,6 +180,7 @@ const fn timer(kind: CommandKind) -> Timer {
         CommandKind::Txn => Timer::FsmTxn,
         CommandKind::ReapTombstones => Timer::FsmTombstone,
         CommandKind::UpdateCoordinates => Timer::FsmCoordinates,
+        CommandKind::Autopilot => Timer::FsmAutopilot,
     }
 }
 

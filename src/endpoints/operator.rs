@@ -123,21 +123,12 @@ impl From<ArchiveError> for EndpointError {
     }
 }
 
-/// Refuses an archive this build cannot store as a whole, and logs what it can do without.
+/// Refuses an archive this build cannot store as a whole.
 ///
 /// # Errors
 /// [`EndpointError::Internal`], naming the types of records.
 pub fn check_restorable(archive: &ArchiveReader<File>) -> Result<(), EndpointError> {
     archive.refuse_all_but(&RecordKind::STORED)?;
-    for (kind, count) in archive.counts() {
-        if *kind == RecordKind::Autopilot {
-            tracing::warn!(
-                kind = kind.name(),
-                count,
-                "restoring a snapshot without records this build has no use for"
-            );
-        }
-    }
     Ok(())
 }
 

@@ -38,6 +38,8 @@ series! {
     DnsDomainQuery = ("dns.domain_query", Label::Node),
     /// A DNS question about an address.
     DnsPtrQuery = ("dns.ptr_query", Label::Node),
+    /// Applying a configuration of autopilot.
+    FsmAutopilot = ("fsm.autopilot", Label::None),
     /// Applying coordinates.
     FsmCoordinates = ("fsm.coordinate.batch-update", Label::None),
     /// Applying a removal.

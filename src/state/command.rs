@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::StateError;
-use super::record::{Check, KvEntry, Node, NodeCoordinate, Service, Session};
+use super::record::{AutopilotConfig, Check, KvEntry, Node, NodeCoordinate, Service, Session};
 
 /// Version byte in front of every encoded command.
 pub const COMMAND_VERSION: u8 = 1;
@@ -52,6 +52,13 @@ pub enum Command {
     },
     /// Store coordinates of registered nodes; unknown nodes are passed over.
     UpdateCoordinates(Vec<NodeCoordinate>),
+    /// Store how the leader looks after the other servers.
+    Autopilot {
+        /// The configuration; its indexes are ignored.
+        config: Box<AutopilotConfig>,
+        /// Only if the ModifyIndex still is this one (0: if there is none).
+        cas: Option<u64>,
+    },
 }
 
 /// Which [`Command`] it is, for whoever counts them.
@@ -73,6 +80,8 @@ pub enum CommandKind {
     ReapTombstones,
     /// [`Command::UpdateCoordinates`].
     UpdateCoordinates,
+    /// [`Command::Autopilot`].
+    Autopilot,
 }
 
 impl Command {
@@ -87,6 +96,7 @@ impl Command {
             Self::Txn(_) => CommandKind::Txn,
             Self::ReapTombstones { .. } => CommandKind::ReapTombstones,
             Self::UpdateCoordinates(_) => CommandKind::UpdateCoordinates,
+            Self::Autopilot { .. } => CommandKind::Autopilot,
         }
     }
 }

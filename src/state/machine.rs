@@ -16,7 +16,7 @@ use super::store::WriteStore;
 use super::view::View;
 use super::watch::Watches;
 use super::writer::{Abort, Event, Writer};
-use super::{StateError, apply_catalog, apply_kv, apply_sessions, apply_txn, rows};
+use super::{StateError, apply_autopilot, apply_catalog, apply_kv, apply_sessions, apply_txn, rows};
 
 /// The owner of the state. There is one per server, and only it writes.
 pub struct StateMachine {
@@ -195,6 +195,7 @@ fn run(writer: &mut Writer<'_>, command: &Command) -> Result<Outcome, StateError
             apply_catalog::set_coordinates(writer, updates);
             Ok(Outcome::Done)
         }
+        Command::Autopilot { config, cas } => Ok(Outcome::Bool(apply_autopilot::set(writer, config, *cas))),
     };
     match outcome {
         Ok(outcome) => Ok(outcome),

@@ -20,6 +20,7 @@ const ROW_VERSION: u8 = 1;
 const META_KEY: &[u8] = b"applied";
 /// There while a snapshot is being installed; the row is the snapshot's index.
 const INSTALLING_KEY: &[u8] = b"installing";
+const AUTOPILOT_KEY: &[u8] = b"autopilot";
 const SERVICE_INDEX_PREFIX: &[u8] = b"service/";
 
 /// A row of the view that a batch has changed.
@@ -41,6 +42,8 @@ pub enum RowKey {
     LockDelay(Bytes),
     /// A coordinate by folded node and segment.
     Coordinate(Folded, Arc<str>),
+    /// The configuration of autopilot.
+    Autopilot,
 }
 
 #[derive(Debug, Default, Serialize, serde::Deserialize)]
@@ -151,6 +154,7 @@ pub fn change(view: &View, row: &RowKey) -> Result<Change, StateError> {
             let record = view.coordinates.get(&(node.clone(), segment.clone()));
             put_or_delete(Table::Coordinates, compound(node.as_bytes(), segment.as_bytes()), record)
         }
+        RowKey::Autopilot => put_or_delete(Table::Meta, AUTOPILOT_KEY.to_vec(), view.autopilot.as_ref()),
     }
 }
 
@@ -299,5 +303,10 @@ pub fn load(store: &dyn ReadStore) -> Result<View, StateError> {
         view.coordinates.insert((node, segment), Arc::new(coordinate));
         Ok(())
     })?;
+    let mut autopilot = None;
+    store.get(Table::Meta, AUTOPILOT_KEY, &mut |row| {
+        autopilot = Some(decode(Table::Meta, AUTOPILOT_KEY, row));
+    })?;
+    view.autopilot = autopilot.transpose()?.map(Arc::new);
     Ok(view)
 }
