@@ -16,7 +16,7 @@ use tokio::sync::oneshot;
 use super::mailbox::{Credit, Credits};
 use super::raft_node::RaftNodeActor;
 use super::raft_node::messages::{
-    AppliedUpTo, Campaign, CompactTo, Found, GetStatus, PeerSendFailed, Propose, ProposeMembership,
+    AppliedUpTo, Campaign, CompactTo, Found, GetStatus, PeerGone, PeerSendFailed, Propose, ProposeMembership,
     ReadIndex, Shutdown, SnapshotInstalled, SnapshotReady, SnapshotSent, Step, TransferLeader,
 };
 use crate::endpoints::operator::{RaftInfo, RaftStatus};
@@ -223,6 +223,11 @@ impl RaftHandle {
     /// A message could not be sent to this peer.
     pub fn peer_send_failed(&self, peer: u64) {
         self.address.do_send(PeerSendFailed { peer });
+    }
+
+    /// The process of this peer is gone; if it led, the others elect another one at once.
+    pub fn peer_gone(&self, peer: u64) {
+        self.address.do_send(PeerGone { peer });
     }
 
     /// Streaming a snapshot to this peer ended.

@@ -45,6 +45,9 @@ const PUMP_AFTER_BYTES: usize = 4 << 20;
 const MAX_TICK_BURST: u32 = 3;
 /// How often old log files are looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(10);
+/// When followers that know their leader to be gone stand for election: after the first, within the second. All are to
+/// know it by then, and those that stand together split the votes.
+const CANDIDACY: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(200));
 /// How long a stop waits for what is under way.
 const DRAIN: Duration = Duration::from_secs(3);
 

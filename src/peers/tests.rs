@@ -67,6 +67,10 @@ impl LinkNews for News {
         self.0.lock().push("unreachable".into());
     }
 
+    fn gone(&self, _: u64) {
+        self.0.lock().push("gone".into());
+    }
+
     fn snapshot_sent(&self, _: u64, done: bool) {
         self.0.lock().push(format!("snapshot {done}"));
     }
@@ -219,7 +223,7 @@ async fn what_cannot_be_sent_did_not_happen() {
 #[tokio::test]
 async fn what_was_sent_may_have_happened() {
     let (address, _desk, data, task) = serve().await;
-    let (links, _) = links(&data);
+    let (links, news) = links(&data);
     let to = record("b", address);
     let request = Request::RenewSession("s".into());
     let asked = links.request(&to, &request);
@@ -231,6 +235,7 @@ async fn what_was_sent_may_have_happened() {
     })
     .await;
     assert_eq!(answer, Err(RequestError::Lost("b".into())));
+    until("nobody listens any more", || news.0.lock().contains(&"gone".to_owned())).await;
 }
 
 #[tokio::test]

@@ -146,6 +146,10 @@ impl crate::peers::links::LinkNews for RaftHandle {
         self.peer_send_failed(peer);
     }
 
+    fn gone(&self, peer: u64) {
+        self.peer_gone(peer);
+    }
+
     fn snapshot_sent(&self, peer: u64, done: bool) {
         Self::snapshot_sent(self, peer, done);
     }

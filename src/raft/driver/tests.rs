@@ -530,3 +530,20 @@ fn a_lease_answers_a_followers_read_without_a_round() {
     }
     assert!(group.node("a").pump().iter().any(|message| message.to() == id_of("c")), "asks a quorum");
 }
+
+#[test]
+fn a_leader_whose_process_is_gone_is_replaced_at_once() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.elect("a");
+    group.cut.insert(id_of("a"));
+    let stand = |group: &mut Group| {
+        group.node("b").driver.campaign().unwrap();
+        group.settle();
+        group.node("b").driver.is_ready()
+    };
+    assert!(!group.node("b").driver.peer_gone(id_of("c")), "did not lead");
+    assert!(group.node("b").driver.peer_gone(id_of("a")));
+    assert!(!stand(&mut group), "the other has heard the leader and does not know yet");
+    assert!(group.node("c").driver.peer_gone(id_of("a")));
+    assert!(stand(&mut group), "without a tick");
+}
