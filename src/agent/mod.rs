@@ -14,6 +14,7 @@ mod cluster;
 pub mod command;
 pub mod data_dir;
 pub mod dns;
+mod farewell;
 mod footprint;
 mod from_settings;
 pub mod gossip;
@@ -34,7 +35,8 @@ use std::sync::Arc;
 use tokio::sync::{mpsc, watch};
 use tracing::{error, info};
 
-use crate::actors::leader::Leader;
+use crate::actors::autopilot::{Autopilot, LeaderAdmin};
+use crate::actors::leader::{Leader, MembersChanged};
 use crate::actors::local_state::LocalState;
 use crate::actors::local_state::disk::DiskError;
 use crate::actors::mailbox::Sender;
@@ -43,7 +45,7 @@ use crate::actors::watches::Watches;
 use crate::endpoints::agent::{Agent, LocalAgent, LocalRegistry};
 use crate::endpoints::event::Events;
 use crate::endpoints::log::Log;
-use crate::endpoints::operator::Operator;
+use crate::endpoints::operator::{Admin, Operator};
 use crate::endpoints::{EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers};
 use crate::metrics::Metrics;
 use crate::peers::MemoryData;
@@ -53,14 +55,15 @@ use crate::web::dns_query::DnsHandle;
 use crate::web::event::EventHandles;
 use crate::web::operator::keyring::KeyringHandle;
 use crate::web::{self, WebHandles};
-use cluster::{Cluster, Desk, Doors};
+use cluster::{Cluster, ClusterAdmin, Desk, Doors, start_autopilot};
 use data_dir::DataDir;
 use dns::RunningDns;
-use gossip::{LanMembers, RunningGossip};
+use farewell::Farewell;
+use gossip::{LanMembers, LanServers, RunningGossip};
 use links::{LateBound, LeaderClocks, NoRestore, SessionClocks, Switches};
 use options::{AgentOptions, Configuration, LiveSettings};
 use parts::{
-    banner, define_local, facts, own_record, start_checks, start_local_state, start_server,
+    TICK, banner, define_local, facts, own_record, start_checks, start_local_state, start_server,
     start_soft_actors, write_pid,
 };
 use proposer::LogProposer;
@@ -175,12 +178,13 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     }
     let late_sessions = LateBound::<SessionManager>::default();
     let late_leader = LateBound::<Leader>::default();
+    let late_autopilot = LateBound::<Autopilot>::default();
     let (leadership, led) = watch::channel(Arc::new(Leadership::default()));
     let local = define_local(options, &facts, data_dir.as_ref())?;
     let published = leadership_sender(
         leadership,
         &late_sessions,
-        &late_leader,
+        (&late_leader, &late_autopilot),
         &local,
         (gossip.pools(), &facts.node_name),
     );
@@ -203,7 +207,30 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     ));
     let proposer: Arc<dyn Proposer> = Arc::<LogProposer>::clone(&way_in);
     let clocks = SessionClocks(late_sessions.clone());
+    let health = start_autopilot(
+        &options.steward,
+        TICK * options.raft_multiplier.max(1),
+        &handle,
+        &state,
+        &proposer,
+        Arc::new(LanServers { pools: gossip.pools() }),
+        &metrics,
+        &late_autopilot,
+    );
+    let leader_admin = LeaderAdmin { raft: handle.clone(), health };
+    let admin: Arc<dyn Admin> = Arc::new(ClusterAdmin {
+        here: leader_admin.clone(),
+        proposer: Arc::clone(&way_in),
+        hold: options.steward.hold,
+    });
+    let farewell = Farewell {
+        raft: handle.clone(),
+        admin: Arc::clone(&admin),
+        node_id: facts.node_id.clone(),
+        drain: options.leave_drain_time,
+    };
     let desk = Desk {
+        admin: leader_admin,
         raft: handle.clone(),
         proposer: Arc::clone(&way_in),
         sessions: Arc::new(clocks.clone()),
@@ -217,7 +244,8 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         facts: Arc::clone(&facts),
     });
     start_soft_actors(&members, &state, &proposer, &leader, &metrics, &late_sessions, &late_leader);
-    gossip.tell_leader(late_leader);
+    gossip.tell_changes(late_leader.sender());
+    gossip.tell_changes(late_autopilot.sender());
     start_local_state(&local, &state, &proposer, &leader);
     start_checks(options, &local, &state)?;
     // Parts that follow the configuration subscribe to this.
@@ -254,7 +282,7 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     };
     let events = Arc::new(Events::new(facts.node_name.clone(), Arc::clone(&local) as Arc<dyn LocalAgent>));
     gossip.tell_events(&events);
-    let operator = Operator { raft: Arc::new(handle), restore: Arc::new(NoRestore) };
+    let operator = Operator { raft: Arc::new(handle), restore: Arc::new(NoRestore), admin };
     let handles = WebHandles::new(endpoints)
         .with(Arc::new(agent))
         .with(Arc::new(EventHandles { events, bus: gossip.pools() }))
@@ -282,6 +310,7 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         dns,
         gossip,
         cluster,
+        farewell,
         watches,
         local,
         live,
@@ -298,11 +327,12 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
 fn leadership_sender(
     leadership: watch::Sender<Arc<Leadership>>,
     sessions: &LateBound<SessionManager>,
-    leader: &LateBound<Leader>,
+    (leader, autopilot): (&LateBound<Leader>, &LateBound<Autopilot>),
     local: &Arc<LocalState>,
     (pools, name): (Arc<gossip::Pools>, &str),
 ) -> Sender<Arc<Leadership>> {
     let (sessions, leader, local) = (sessions.clone(), leader.clone(), Arc::clone(local));
+    let autopilot = autopilot.clone();
     let name = name.to_owned();
     Sender::new(move |news: Arc<Leadership>| {
         let changed = LeadershipChanged { leads: news.is_leader };
@@ -315,6 +345,11 @@ fn leadership_sender(
         }
         sessions.send(changed);
         leader.send(changed);
+        autopilot.send(changed);
+        if news.is_leader && news.peers != before.peers {
+            // Who is a raft peer is shown as a server in the catalog.
+            leader.send(MembersChanged { reaped: false });
+        }
     })
 }
 

@@ -37,7 +37,7 @@ use crate::state::{StateMachine, StateReader};
 
 /// Length of a raft tick of a durable agent, per unit of `raft_multiplier`. An election takes 10 to
 /// 20 of them.
-const TICK: Duration = Duration::from_millis(20);
+pub(super) const TICK: Duration = Duration::from_millis(20);
 
 /// How long a write waits for a quorum before its caller is told that the outcome is unknown.
 const OUTCOME: Duration = Duration::from_secs(30);

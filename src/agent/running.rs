@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::cluster::Cluster;
 use super::data_dir::DataDir;
 use super::dns::RunningDns;
+use super::farewell::Farewell;
 use super::footprint;
 use super::gossip::RunningGossip;
 use super::links::Request;
@@ -32,6 +33,7 @@ pub struct Running {
     pub(super) web: web::WebStopper,
     pub(super) dns: RunningDns,
     pub(super) gossip: RunningGossip,
+    pub(super) farewell: Farewell,
     pub(super) cluster: Cluster,
     pub(super) watches: Watches,
     pub(super) local: Arc<LocalState>,
@@ -88,13 +90,16 @@ impl Running {
             Some(reason) => reason,
             None => self.wait(&mut *configuration).await,
         };
-        let Self { mut signals, watches, gossip, cluster, web, dns, local, server, .. } = self;
+        let Self { mut signals, watches, gossip, farewell, cluster, web, dns, local, server, .. } = self;
         watches.stop();
+        let limit = STOP_LIMIT + if matches!(reason, Reason::Leave(_)) { farewell.limit() } else { Duration::ZERO };
         let stopping = async move {
             let code = match reason {
                 Reason::Leave(told) => {
                     info!(target: "agent", "Gracefully shutting down agent...");
+                    farewell.hand_over().await;
                     gossip.leave().await;
+                    farewell.part().await;
                     info!(target: "agent", "Graceful exit completed");
                     if let Some(told) = told {
                         // Whoever asked may have gone.
@@ -112,7 +117,7 @@ impl Running {
         };
         let again = async { while signals.next().await == Caught::Hangup {} };
         tokio::select! {
-            stopped = tokio::time::timeout(STOP_LIMIT, stopping) => match stopped {
+            stopped = tokio::time::timeout(limit, stopping) => match stopped {
                 Ok(Some(code)) => {
                     info!(target: "agent", code, "Exit code");
                     ExitCode::from(code)

@@ -216,8 +216,7 @@ impl<L: LogStore, W> Driver<L, W> {
         }
         // Raft would turn a second change into an empty entry.
         if self.node.raft.has_pending_conf() {
-            let text = "another change of members is under way, try again";
-            return Err((ProposeError::Membership(text.into()), waiter));
+            return Err((ProposeError::Busy, waiter));
         }
         let encoded =
             self.membership.check(change).and_then(|()| self.membership.encode_change(change)).and_then(

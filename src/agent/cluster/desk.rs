@@ -5,6 +5,8 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::founding::Promises;
+use super::steward;
+use crate::actors::autopilot::LeaderAdmin;
 use crate::actors::raft_handle::RaftHandle;
 use crate::agent::proposer::LogProposer;
 use crate::endpoints::{EndpointError, LeaderRead, SessionTimers};
@@ -22,6 +24,8 @@ pub struct Desk {
     pub proposer: Arc<LogProposer>,
     /// Session timers of this server.
     pub sessions: Arc<dyn SessionTimers>,
+    /// Serves operators if this server leads.
+    pub admin: LeaderAdmin,
     /// Promises to founders.
     pub promises: Arc<Promises>,
 }
@@ -62,9 +66,7 @@ impl Service for Desk {
             let done = match request {
                 Request::Propose(bytes) => self.propose(&bytes).await,
                 Request::RenewSession(session) => self.renew(&session).await,
-                Request::Admin(_) => {
-                    Err(EndpointError::NotImplemented("this server takes no such request".into()))
-                }
+                Request::Admin(request) => steward::serve(&self.admin, &request).await,
                 Request::Promise(founder) => Ok(Answer::Promise(self.promise(&founder.node_id))),
                 Request::Found(servers) if self.promises.is_given_to(&from.node_id) => {
                     self.raft.found(servers).await.map(|()| Answer::Done)
