@@ -24,7 +24,7 @@ use crate::endpoints::agent::MemberStatus;
 use crate::endpoints::operator::{ClusterHealth, ServerHealth};
 use crate::endpoints::{EndpointError, Proposer};
 use crate::metrics::{Gauge, Metrics};
-use crate::raft::{MembershipChange, PeerProgress};
+use crate::raft::{MembershipChange, PeerProgress, ServerRecord};
 use crate::state::record::AutopilotConfig;
 use crate::state::{Command, StateReader};
 
@@ -43,6 +43,9 @@ const UNREACHABLE: (u32, Duration) = (10, Duration::from_secs(1));
 /// A member that raft has not heard for so long, in this leader's time, is quiet.
 const QUIET: Duration = Duration::from_secs(5);
 
+/// A server that could not be taken in is tried again after so long.
+const LATER: Duration = Duration::from_secs(10);
+
 /// The servers of this datacenter, as gossip knows them.
 pub trait ServerPool: Send + Sync {
     /// All of them, this one included.
@@ -53,6 +56,15 @@ pub trait ServerPool: Send + Sync {
     /// # Errors
     /// Why it could not be said.
     fn force_leave(&self, name: &str) -> BoxFuture<'_, Result<(), EndpointError>>;
+
+    /// Asks a server for the members of the raft group it is in; empty if it is in none.
+    ///
+    /// # Errors
+    /// It does not answer.
+    fn group<'a>(
+        &'a self,
+        server: &'a ServerRecord,
+    ) -> BoxFuture<'a, Result<Vec<ServerRecord>, EndpointError>>;
 }
 
 /// The health of the servers, published by whoever leads; none elsewhere. Clones share it.
@@ -107,6 +119,8 @@ pub struct Autopilot {
     /// Everybody this leader has seen, even if gossip has forgotten them.
     seen: BTreeMap<u64, Seen>,
     health: Health,
+    /// Servers that are not taken in before this time.
+    later: BTreeMap<u64, Instant>,
     _alive: AliveToken,
 }
 
@@ -132,6 +146,7 @@ impl Autopilot {
             next: None,
             seen: BTreeMap::new(),
             health: Health::default(),
+            later: BTreeMap::new(),
             _alive: alive,
         }
     }
@@ -185,15 +200,19 @@ impl Autopilot {
             return self.end(false, context);
         };
         let parts = self.parts.clone();
-        let admitted = matches!(work, Work::Change(Step::Add(_)));
+        let newcomer = if let Work::Change(Step::Add(server)) = &work { Some(server.raft_id()) } else { None };
         let carried_out = async move { carry_out(&parts, work).await };
         context.spawn(carried_out.into_actor(self).map(move |outcome, autopilot, context| {
             if let Err(error) = &outcome {
                 warn!(target: "agent.server.autopilot", error = %error, "cannot change the servers as planned");
             }
             // As in Consul: somebody came, so those whose place is taken may go.
-            autopilot.clean |= admitted && outcome.is_ok();
-            autopilot.end(outcome.is_ok(), context);
+            autopilot.clean |= newcomer.is_some() && outcome.is_ok();
+            if let (Some(id), Err(_)) = (newcomer, &outcome) {
+                autopilot.later.insert(id, Instant::now() + LATER);
+            }
+            // One that cannot be taken in stands in nobody's way.
+            autopilot.end(outcome.is_ok() || newcomer.is_some(), context);
         }));
     }
 
@@ -286,6 +305,7 @@ impl Autopilot {
             now_ms,
         };
         let mut steps = plan::follow(&scene);
+        let mut deferred = false;
         steps.retain(|step| match step {
             Step::Conflict(_) if !self.admit => false,
             Step::Conflict(name) => {
@@ -293,11 +313,16 @@ impl Autopilot {
                     only one should be, not adding Raft peer");
                 false
             }
-            Step::Add(_) => self.admit,
+            Step::Add(server) => {
+                let later = self.later.get(&server.raft_id());
+                let now = later.is_none_or(|later| Instant::now() >= *later);
+                deferred |= self.admit && !now;
+                self.admit && now
+            }
             _ => true,
         });
         if steps.is_empty() {
-            self.admit = false;
+            self.admit = deferred;
             steps = plan::promote(&scene);
         }
         if !steps.is_empty() {
@@ -344,6 +369,7 @@ async fn carry_out(parts: &AutopilotParts, work: Work) -> Result<(), EndpointErr
             return Ok(());
         }
         Work::Change(Step::Add(server)) => {
+            refuse_strangers(parts, &server).await?;
             info!(target: "agent.server", name = %server.name, address = %server.address, "adding raft peer without a vote");
             MembershipChange::AddLearner(server)
         }
@@ -363,6 +389,21 @@ async fn carry_out(parts: &AutopilotParts, work: Work) -> Result<(), EndpointErr
         Work::Change(Step::ForceLeave(_) | Step::Conflict(_)) => return Ok(()),
     };
     parts.raft.propose_membership(change).await
+}
+
+/// A server whose group has another history would lose all it knows.
+async fn refuse_strangers(parts: &AutopilotParts, server: &ServerRecord) -> Result<(), EndpointError> {
+    let group = parts.pool.group(server).await?;
+    let leadership = parts.raft.leadership();
+    let shared = |other: &ServerRecord| {
+        other.node_id != server.node_id && leadership.peers.iter().any(|peer| peer.id == other.node_id)
+    };
+    // One that was removed or restored still knows some of us.
+    if group.is_empty() || group.iter().any(shared) {
+        return Ok(());
+    }
+    let text = format!("server {} is in a raft group of its own, not adding Raft peer", server.name);
+    Err(EndpointError::Refused(text))
 }
 
 /// Milliseconds since the leader heard of this member; 0 for itself.
@@ -405,6 +446,7 @@ impl Handler<LeadershipChanged> for Autopilot {
             context.cancel_future(next);
         }
         self.seen.clear();
+        self.later.clear();
         self.health = Health::default();
         self.parts.health.0.store(None);
         if self.leads {

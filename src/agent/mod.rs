@@ -23,6 +23,7 @@ mod measure;
 pub mod options;
 mod parts;
 mod proposer;
+mod recovery;
 mod running;
 mod signals;
 
@@ -113,6 +114,9 @@ pub enum StartError {
     /// Where the gossip keys are kept.
     #[error("{0}")]
     Keyring(#[from] gossip::KeyringFileError),
+    /// Members given by hand.
+    #[error("{0}")]
+    Recovery(#[from] recovery::RecoveryError),
     /// Where services and checks are kept.
     #[error("{0}")]
     Disk(#[from] DiskError),
@@ -213,7 +217,7 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         &handle,
         &state,
         &proposer,
-        Arc::new(LanServers { pools: gossip.pools() }),
+        Arc::new(LanServers { pools: gossip.pools(), links: cluster.links() }),
         &metrics,
         &late_autopilot,
     );

@@ -13,7 +13,7 @@ use crate::endpoints::{EndpointError, LeaderRead, SessionTimers};
 use crate::peers::Service;
 use crate::peers::frame::Hello;
 use crate::peers::request::{Answer, Promise, Request};
-use crate::raft::PeerMessage;
+use crate::raft::{PeerMessage, ServerRecord};
 use crate::state::Envelope;
 
 /// Takes peers' messages and requests.
@@ -51,6 +51,16 @@ impl Desk {
         !self.raft.leadership().peers.is_empty()
     }
 
+    fn group(&self) -> Vec<ServerRecord> {
+        let leadership = self.raft.leadership();
+        let peers = leadership.peers.iter().map(|peer| ServerRecord {
+            node_id: peer.id.clone(),
+            name: peer.node.clone(),
+            address: peer.address.clone(),
+        });
+        peers.collect()
+    }
+
     fn promise(&self, founder: &str) -> Promise {
         if self.in_group() { Promise::InGroup } else { self.promises.give(founder) }
     }
@@ -71,6 +81,7 @@ impl Service for Desk {
                 Request::Found(servers) if self.promises.is_given_to(&from.node_id) => {
                     self.raft.found(servers).await.map(|()| Answer::Done)
                 }
+                Request::Group => Ok(Answer::Group(self.group())),
                 Request::Found(_) => Err(EndpointError::Refused("no promise was given".into())),
             };
             done.unwrap_or_else(Answer::Failed)

@@ -2,8 +2,10 @@
 
 use std::net::SocketAddr;
 use std::sync::Arc;
+use std::time::Duration;
 
 use futures::future::BoxFuture;
+use tokio::time::timeout;
 
 use super::members::Pools;
 use super::tags::{Role, role};
@@ -12,12 +14,19 @@ use crate::autopilot::{Seen, Standing};
 use crate::endpoints::EndpointError;
 use crate::endpoints::agent::Members as _;
 use crate::gossip::serf::{Member, Status};
+use crate::peers::request::Answer;
+use crate::peers::{Links, Request};
 use crate::raft::ServerRecord;
+
+/// How long a server may take to say which group it is in.
+const ANSWER: Duration = Duration::from_secs(2);
 
 /// The servers of the LAN pool.
 pub struct LanServers {
     /// Both pools: a server says goodbye in both.
     pub pools: Arc<Pools>,
+    /// The way to other servers.
+    pub links: Links,
 }
 
 impl ServerPool for LanServers {
@@ -33,6 +42,21 @@ impl ServerPool for LanServers {
 
     fn force_leave(&self, name: &str) -> BoxFuture<'_, Result<(), EndpointError>> {
         Pools::force_leave(&self.pools, name, false)
+    }
+
+    fn group<'a>(
+        &'a self,
+        server: &'a ServerRecord,
+    ) -> BoxFuture<'a, Result<Vec<ServerRecord>, EndpointError>> {
+        Box::pin(async move {
+            match timeout(ANSWER, self.links.request(server, &Request::Group)).await {
+                Ok(Ok(Answer::Group(members))) => Ok(members),
+                Ok(Ok(Answer::Failed(error))) => Err(error),
+                Ok(Ok(_)) => Err(EndpointError::Internal(format!("server {} answered something else", server.name))),
+                Ok(Err(error)) => Err(EndpointError::Internal(error.to_string())),
+                Err(_) => Err(EndpointError::Internal(format!("server {} does not answer", server.name))),
+            }
+        })
     }
 }
 
