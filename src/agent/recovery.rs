@@ -183,7 +183,7 @@ mod tests {
             (r#"[{"id":"a","address":"10.0.0.1:1"},{"id":"A","address":"10.0.0.2:1"}]"#, "listed twice"),
             (r#"[{"id":"a","address":"10.0.0.1:1"},{"id":"b","address":"10.0.0.1:1"}]"#, "listed twice"),
             (r#"[{"id":"a","address":"10.0.0.1:1","vote":true}]"#, "unknown field"),
-            ("{", "EOF"),
+            ("[", "EOF"),
         ];
         for (text, want) in table {
             let error = parse(text.as_bytes()).unwrap_err();
