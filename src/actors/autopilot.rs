@@ -22,7 +22,7 @@ use crate::autopilot::plan::{self, Scene, Step};
 use crate::autopilot::{Rules, Seen, Standing};
 use crate::endpoints::agent::MemberStatus;
 use crate::endpoints::operator::{ClusterHealth, ServerHealth};
-use crate::endpoints::{EndpointError, Proposer};
+use crate::endpoints::{EndpointError, LeaderRead as _, Proposer};
 use crate::metrics::{Gauge, Metrics};
 use crate::raft::{MembershipChange, PeerProgress, ServerRecord};
 use crate::state::record::AutopilotConfig;
