@@ -130,6 +130,12 @@ pub const ROOMS: &[Room] = &[
             "libc",
         ],
     },
+    Room {
+        name: "peers",
+        core: false,
+        rooms: &["raft", "state", "endpoints"],
+        crates: &["tokio", "futures", "rmp_serde", "parking_lot", "socket2"],
+    },
     Room { name: "rpc", core: false, rooms: &["state"], crates: &["tokio", "futures", "rmp_serde"] },
     Room {
         name: "endpoints",
@@ -198,7 +204,18 @@ pub const ROOMS: &[Room] = &[
     Room {
         name: "actors",
         core: false,
-        rooms: &["gossip", "raft", "state", "health", "rpc", "endpoints", "dns", "settings", "metrics"],
+        rooms: &[
+            "gossip",
+            "raft",
+            "state",
+            "health",
+            "peers",
+            "rpc",
+            "endpoints",
+            "dns",
+            "settings",
+            "metrics",
+        ],
         crates: &["*"],
     },
     Room { name: "telemetry", core: false, rooms: &["settings"], crates: &["*"] },

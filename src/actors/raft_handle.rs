@@ -16,8 +16,8 @@ use tokio::sync::oneshot;
 use super::mailbox::{Credit, Credits};
 use super::raft_node::RaftNodeActor;
 use super::raft_node::messages::{
-    AppliedUpTo, CompactTo, Found, GetStatus, PeerSendFailed, Propose, ProposeMembership, ReadIndex, Shutdown,
-    SnapshotInstalled, SnapshotReady, SnapshotSent, Step, TransferLeader,
+    AppliedUpTo, Campaign, CompactTo, Found, GetStatus, PeerGone, PeerSendFailed, Propose, ProposeMembership,
+    ReadIndex, Shutdown, SnapshotInstalled, SnapshotReady, SnapshotSent, Step, TransferLeader,
 };
 use crate::endpoints::operator::{RaftInfo, RaftStatus};
 use crate::endpoints::{Applied, EndpointError, LeaderRead, Leadership};
@@ -225,6 +225,11 @@ impl RaftHandle {
         self.address.do_send(PeerSendFailed { peer });
     }
 
+    /// The process of this peer is gone; if it led, the others elect another one at once.
+    pub fn peer_gone(&self, peer: u64) {
+        self.address.do_send(PeerGone { peer });
+    }
+
     /// Streaming a snapshot to this peer ended.
     pub fn snapshot_sent(&self, peer: u64, done: bool) {
         self.address.do_send(SnapshotSent { peer, done });
@@ -245,6 +250,11 @@ impl RaftHandle {
     /// [`EndpointError::Refused`] if it is in one, [`EndpointError::Internal`] if the node has stopped.
     pub async fn found(&self, servers: Vec<ServerRecord>) -> Result<(), EndpointError> {
         self.address.send(Found { members: Membership::founding(servers) }).await.map_err(|_| unknown())?
+    }
+
+    /// Stands for election now, if this server may. Others that hear a leader are not disturbed.
+    pub fn campaign(&self) {
+        self.address.do_send(Campaign);
     }
 
     /// Asks for a read index, wherever the leader is.

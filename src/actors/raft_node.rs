@@ -45,6 +45,9 @@ const PUMP_AFTER_BYTES: usize = 4 << 20;
 const MAX_TICK_BURST: u32 = 3;
 /// How often old log files are looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(10);
+/// When followers that know their leader to be gone stand for election: after the first, within the second. All are to
+/// know it by then, and those that stand together split the votes.
+const CANDIDACY: (Duration, Duration) = (Duration::from_millis(60), Duration::from_millis(200));
 /// How long a stop waits for what is under way.
 const DRAIN: Duration = Duration::from_secs(3);
 
@@ -92,10 +95,8 @@ impl RaftNode {
         // the margin keeps the lease inside.
         let lease_ticks = options.driver.election_ticks.saturating_sub(options.driver.heartbeat_ticks);
         let lease = options.tick * u32::try_from(lease_ticks).unwrap_or(1);
-        let driver_config = DriverConfig {
-            lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX),
-            ..options.driver
-        };
+        let driver_config =
+            DriverConfig { lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX), ..options.driver };
         let driver =
             Driver::open(driver_config, Box::new(log) as Log, options.applied_index, rand::random())?;
         let published = Arc::new(Published::new());
@@ -127,6 +128,7 @@ impl RaftNode {
             lease,
             last_tick: Instant::now(),
             heard_leader: Instant::now(),
+            heard: false,
             origin: rand::random(),
             sequence: 0,
             waiting: 0,
@@ -179,6 +181,8 @@ pub struct RaftNodeActor {
     lease: Duration,
     last_tick: Instant,
     heard_leader: Instant,
+    /// A leader was known at some time.
+    heard: bool,
     origin: u64,
     sequence: u64,
     /// Messages and bytes taken since the last pump.
@@ -269,6 +273,7 @@ impl RaftNodeActor {
         });
         let leader = status.leader.and_then(|id| status.membership.servers.get(&id));
         let is_known = status.role != Role::Leader || status.ready;
+        self.heard |= leader.is_some() && is_known;
         let leadership = Arc::new(Leadership {
             leader_address: leader.filter(|_| is_known).map(|server| server.address.clone()),
             is_leader: status.ready,
@@ -277,10 +282,15 @@ impl RaftNodeActor {
             } else {
                 self.heard_leader.elapsed()
             },
+            heard: self.heard,
             peers: peers.collect(),
         });
-        self.host.published.leadership.store(Arc::clone(&leadership));
-        self.on_leadership.send(leadership);
+        let before = self.host.published.leadership.swap(Arc::clone(&leadership));
+        // Time alone is no news.
+        let known = Leadership { last_contact: leadership.last_contact, ..(*before).clone() };
+        if known != *leadership {
+            self.on_leadership.send(leadership);
+        }
     }
 
     /// Figures for people; once a tick is often enough.

@@ -6,11 +6,11 @@ use actix::{Actor, Handler, Message};
 use futures::future::BoxFuture;
 use tokio::sync::mpsc;
 
+use super::proposer::LogProposer;
 use crate::actors::mailbox::Sender;
 use crate::actors::session_manager::{Renew, SessionManager};
 use crate::actors::supervision::Supervised;
 use crate::endpoints::agent::AgentControl;
-use super::proposer::LogProposer;
 use crate::endpoints::{EndpointError, LeaderRead, SessionTimers};
 use crate::peers;
 use crate::state::archive::ArchiveReader;

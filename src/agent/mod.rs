@@ -60,7 +60,8 @@ use gossip::{LanMembers, RunningGossip};
 use links::{LateBound, LeaderClocks, NoRestore, SessionClocks, Switches};
 use options::{AgentOptions, Configuration, LiveSettings};
 use parts::{
-    banner, define_local, facts, own_record, start_checks, start_local_state, start_server, start_soft_actors, write_pid,
+    banner, define_local, facts, own_record, start_checks, start_local_state, start_server,
+    start_soft_actors, write_pid,
 };
 use proposer::LogProposer;
 use running::Running;
@@ -193,8 +194,13 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     let handle = server.raft.handle.clone();
     let state = server.state.clone();
     let leader: Arc<dyn LeaderRead> = Arc::new(handle.clone());
-    let way_in =
-        Arc::new(LogProposer::new(handle.clone(), led, options.rpc_hold_timeout, links, Arc::clone(&metrics)));
+    let way_in = Arc::new(LogProposer::new(
+        handle.clone(),
+        led,
+        options.rpc_hold_timeout,
+        links,
+        Arc::clone(&metrics),
+    ));
     let proposer: Arc<dyn Proposer> = Arc::<LogProposer>::clone(&way_in);
     let clocks = SessionClocks(late_sessions.clone());
     let desk = Desk {

@@ -39,6 +39,9 @@ use crate::state::{StateMachine, StateReader};
 /// 20 of them.
 const TICK: Duration = Duration::from_millis(20);
 
+/// How long a write waits for a quorum before its caller is told that the outcome is unknown.
+const OUTCOME: Duration = Duration::from_secs(30);
+
 /// The two kinds of log and store behind one start.
 pub struct Server {
     /// The state.
@@ -95,10 +98,14 @@ pub fn start_server(
     let mut driver = DriverConfig::new(me.raft_id());
     driver.bootstrap = options.bootstrap.then(|| Membership::founding([me.clone()]));
     driver.trailing_entries = options.raft_trailing_logs;
+    let tick = TICK * options.raft_multiplier.max(1);
+    let ticks = |time: Duration| time.as_millis().div_ceil(tick.as_millis().max(1));
+    driver.read_ticks = u64::try_from(ticks(options.rpc_hold_timeout)).unwrap_or(u64::MAX).max(1);
+    driver.proposal_ticks = u64::try_from(ticks(OUTCOME)).unwrap_or(u64::MAX);
     let raft_options = RaftOptions {
         me,
         driver,
-        tick: TICK * options.raft_multiplier.max(1),
+        tick,
         applied_index,
         on_leadership: leadership,
         metrics: Arc::clone(metrics),

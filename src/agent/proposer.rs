@@ -123,7 +123,9 @@ impl LogProposer {
 fn applied(answer: Answer) -> Result<Applied, EndpointError> {
     match answer {
         Answer::Applied(applied) => Ok(applied),
-        _ => Err(EndpointError::Internal("the leader answered something else; the outcome is unknown".into())),
+        _ => {
+            Err(EndpointError::Internal("the leader answered something else; the outcome is unknown".into()))
+        }
     }
 }
 

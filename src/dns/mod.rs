@@ -238,8 +238,7 @@ impl Dns {
         if leadership.last_contact > STALE_IS_COUNTED {
             self.metrics.count(Counter::DnsStaleQueries);
         }
-        let heard = leadership.leader_address.is_some() || !leadership.last_contact.is_zero();
-        settings.allow_stale && heard && leadership.last_contact <= settings.max_stale
+        settings.allow_stale && leadership.heard && leadership.last_contact <= settings.max_stale
     }
 }
 

@@ -9,6 +9,7 @@ use std::future::Future;
 use std::pin::pin;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
 
 use futures::future::{Either, select};
 use smallvec::SmallVec;
@@ -151,7 +152,11 @@ pub fn meta(endpoints: &Endpoints, options: &QueryOptions, index: u64) -> QueryM
     QueryMeta {
         index: index.max(1),
         known_leader: leadership.leader_address.is_some(),
-        last_contact: leadership.last_contact,
+        // Anything but a stale answer is what the leader would say now, wherever it is given.
+        last_contact: match options.consistency {
+            Consistency::Stale => leadership.last_contact,
+            Consistency::Default | Consistency::Consistent => Duration::ZERO,
+        },
         consistency: options.consistency,
     }
 }
@@ -177,8 +182,9 @@ fn freshness<'a>(
         Consistency::Consistent => endpoints.leader.barrier(),
         Consistency::Default => endpoints.leader.lease(),
         Consistency::Stale => {
-            let fresh_enough = options.max_stale.is_zero()
-                || endpoints.leader.leadership().last_contact <= options.max_stale;
+            let leadership = endpoints.leader.leadership();
+            let fresh_enough = leadership.heard
+                && (options.max_stale.is_zero() || leadership.last_contact <= options.max_stale);
             if fresh_enough { Ok(None) } else { endpoints.leader.lease() }
         }
     }

@@ -78,7 +78,7 @@ pub struct Peer {
 }
 
 /// What this agent knows of the cluster's leadership.
-#[derive(Debug, Clone, Default)]
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
 pub struct Leadership {
     /// RPC address of the leader, none while there is no leader.
     pub leader_address: Option<String>,
@@ -86,6 +86,8 @@ pub struct Leadership {
     pub is_leader: bool,
     /// Time since the leader was heard; 0 on the leader.
     pub last_contact: Duration,
+    /// A leader was known at some time since this agent started. Before, its state may be anything's.
+    pub heard: bool,
     /// Raft members.
     pub peers: Vec<Peer>,
 }

@@ -54,7 +54,9 @@ impl Inbound {
         let peer = stream.peer_addr().map_or_else(|_| "?".to_owned(), |address| address.to_string());
         match self.run(stream).await {
             Ok(()) => {}
-            Err(FrameError::Io(error)) => debug!(target: "agent.server.raft", peer, error = %error, "a server hung up"),
+            Err(FrameError::Io(error)) => {
+                debug!(target: "agent.server.raft", peer, error = %error, "a server hung up")
+            }
             Err(error) => {
                 warn!(target: "agent.server.raft", peer, error = %error, "closing the connection of a server");
             }

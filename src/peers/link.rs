@@ -32,6 +32,10 @@ const TOGETHER: usize = 256;
 /// Pauses between attempts to reach a peer, doubling from the first to the second.
 const BACK_OFF: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(320));
 
+/// Pauses before the looks whether a peer that hung up has died.
+const DEATH_LOOKS: [Duration; 4] =
+    [Duration::ZERO, Duration::from_millis(5), Duration::from_millis(15), Duration::from_millis(30)];
+
 type Reply = oneshot::Sender<Result<Answer, RequestError>>;
 
 /// What waits in a link's queue.
@@ -123,9 +127,10 @@ impl Task {
                 Ok(stream) => {
                     self.reached(true, None);
                     let ended = self.talk(stream, &mut batch).await;
+                    self.reached(false, Some(&ended));
                     // A connection that ends at once must not be dialled in a tight circle.
                     pause = BACK_OFF.0;
-                    self.reached(false, Some(&ended));
+                    self.look_whether_gone().await;
                 }
                 Err(error) => {
                     self.reached(false, Some(&error));
@@ -139,6 +144,22 @@ impl Task {
             self.drop_all(&mut batch);
             sleep(pause).await;
             pause = (pause * 2).min(BACK_OFF.1);
+        }
+    }
+
+    /// A peer that hung up may have died: then its address refuses, once the system has closed all it had open.
+    /// The next message dials anew.
+    async fn look_whether_gone(&self) {
+        for pause in DEATH_LOOKS {
+            sleep(pause).await;
+            if let Err(FrameError::Io(error)) = dial(&self.shared, &self.peer).await
+                && error.kind() == std::io::ErrorKind::ConnectionRefused
+            {
+                if let Some(news) = self.shared.news() {
+                    news.gone(self.peer.raft_id());
+                }
+                return;
+            }
         }
     }
 

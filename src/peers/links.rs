@@ -30,6 +30,9 @@ pub trait LinkNews: Send + Sync {
     /// Messages to this peer (by raft ID) were lost.
     fn unreachable(&self, peer: u64);
 
+    /// The process of this peer has ended: it hung up, and nobody listens at its address any more.
+    fn gone(&self, peer: u64);
+
     /// Streaming a snapshot to this peer ended, well or not.
     fn snapshot_sent(&self, peer: u64, done: bool);
 }

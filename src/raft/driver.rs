@@ -373,6 +373,17 @@ impl<L: LogStore, W> Driver<L, W> {
         Ok(())
     }
 
+    /// The process of this peer is known to be gone. If it led, this server no longer holds others' candidacies against
+    /// them (they need not wait for an election timeout, which is for leaders that may still live). True if it led.
+    pub fn peer_gone(&mut self, peer: u64) -> bool {
+        let raft = &mut self.node.raft;
+        if raft.state != StateRole::Follower || raft.leader_id != peer {
+            return false;
+        }
+        raft.election_elapsed = raft.election_elapsed.max(self.config.election_ticks);
+        true
+    }
+
     /// Hands leadership to a voter. What is proposed meanwhile is refused as busy.
     ///
     /// # Errors

@@ -44,8 +44,8 @@ pub use effect::{Committed, Effect, EntryKind, ProposalId, ProposeError};
 pub use log::{LogError, LogPosition, LogState, LogStore, LogWrite, MemoryLog};
 pub use log_disk::LogDisk;
 pub use membership::{Membership, MembershipChange, ServerRecord, raft_id};
-pub use reads::ReadMode;
 pub use peer_codec::{PeerCodecError, PeerMessage};
+pub use reads::ReadMode;
 pub use snapshot::Manifest;
 
 /// What stops a raft node. None of these can be waited out: the process has to end, or must not

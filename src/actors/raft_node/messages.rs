@@ -3,11 +3,11 @@
 use std::time::{Duration, Instant};
 
 use actix::fut::ActorFuture;
-use actix::{ActorContext, ActorFutureExt, Context, Handler, Message, ResponseActFuture};
+use actix::{ActorContext, ActorFutureExt, AsyncContext, Context, Handler, Message, ResponseActFuture};
 use bytes::Bytes;
 use tokio::sync::oneshot;
 
-use super::{DRAIN, RaftNodeActor, State};
+use super::{CANDIDACY, DRAIN, RaftNodeActor, State};
 use crate::actors::mailbox::Credit;
 use crate::actors::raft_handle::{Waiter, refusal};
 use crate::endpoints::EndpointError;
@@ -135,6 +135,21 @@ impl Handler<Found> for RaftNodeActor {
     }
 }
 
+/// Stand for election now.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct Campaign;
+
+impl Handler<Campaign> for RaftNodeActor {
+    type Result = ();
+
+    fn handle(&mut self, _: Campaign, ctx: &mut Self::Context) {
+        let stood = self.driver.campaign();
+        self.check(stood, ctx);
+        self.put_in(0, ctx);
+    }
+}
+
 /// The state has applied, visibly, up to here.
 #[derive(Debug, Message)]
 #[rtype(result = "()")]
@@ -216,6 +231,32 @@ impl Handler<PeerSendFailed> for RaftNodeActor {
     fn handle(&mut self, message: PeerSendFailed, ctx: &mut Self::Context) {
         let reported = self.driver.report_unreachable(message.peer);
         self.check(reported, ctx);
+    }
+}
+
+/// The process of a peer is gone.
+#[derive(Debug, Message)]
+#[rtype(result = "()")]
+pub(in crate::actors) struct PeerGone {
+    pub(in crate::actors) peer: u64,
+}
+
+impl Handler<PeerGone> for RaftNodeActor {
+    type Result = ();
+
+    fn handle(&mut self, PeerGone { peer }: PeerGone, ctx: &mut Self::Context) {
+        if !self.driver.peer_gone(peer) {
+            return;
+        }
+        tracing::info!(peer, "the leader's process is gone");
+        let (least, spread) = CANDIDACY;
+        ctx.run_later(least + spread.mul_f64(rand::random()), move |actor, ctx| {
+            if actor.driver.leader_id() == Some(peer) {
+                let stood = actor.driver.campaign();
+                actor.check(stood, ctx);
+                actor.put_in(0, ctx);
+            }
+        });
     }
 }
 

@@ -8,9 +8,9 @@ use super::founding::Promises;
 use crate::actors::raft_handle::RaftHandle;
 use crate::agent::proposer::LogProposer;
 use crate::endpoints::{EndpointError, LeaderRead, SessionTimers};
+use crate::peers::Service;
 use crate::peers::frame::Hello;
 use crate::peers::request::{Answer, Promise, Request};
-use crate::peers::Service;
 use crate::raft::PeerMessage;
 use crate::state::Envelope;
 

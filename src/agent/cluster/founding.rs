@@ -54,9 +54,10 @@ impl Promises {
 
     /// Whether this founder has the promise.
     pub fn is_given_to(&self, founder: &str) -> bool {
-        self.0.lock().as_ref().is_some_and(|(other, since)| {
-            other.eq_ignore_ascii_case(founder) && since.elapsed() < BINDING
-        })
+        self.0
+            .lock()
+            .as_ref()
+            .is_some_and(|(other, since)| other.eq_ignore_ascii_case(founder) && since.elapsed() < BINDING)
     }
 }
 
@@ -152,6 +153,8 @@ impl Founding {
                 warn!(target: "agent.server", server = %server.name, answer = ?answer, "server did not begin with the group");
             }
         }
+        // All are here and none leads: there is nothing to wait for.
+        self.raft.campaign();
     }
 
     async fn ask(&self, server: &ServerRecord, request: Request) -> Option<Answer> {

@@ -81,10 +81,8 @@ impl Cluster {
             .enable_all()
             .build()
             .map_err(system("cannot start the cluster's thread".into()))?;
-        let port = ServerPort::bind(options).map_err(system(format!(
-            "cannot listen on the server port {} (ports.server)",
-            options.listen
-        )))?;
+        let port = ServerPort::bind(options)
+            .map_err(system(format!("cannot listen on the server port {} (ports.server)", options.listen)))?;
         let hello = Hello {
             datacenter: facts.datacenter.clone(),
             node_id: facts.node_id.clone(),
@@ -105,11 +103,6 @@ impl Cluster {
     /// The links to the other servers.
     pub fn links(&self) -> Links {
         self.links.clone()
-    }
-
-    /// The thread the cluster runs on.
-    pub fn runtime(&self) -> tokio::runtime::Handle {
-        self.runtime.handle().clone()
     }
 
     /// Serves peers and, through `doors`, everybody else; founds a group with others if it is to.
@@ -151,6 +144,10 @@ impl Cluster {
 impl crate::peers::links::LinkNews for RaftHandle {
     fn unreachable(&self, peer: u64) {
         self.peer_send_failed(peer);
+    }
+
+    fn gone(&self, peer: u64) {
+        self.peer_gone(peer);
     }
 
     fn snapshot_sent(&self, peer: u64, done: bool) {

@@ -28,8 +28,7 @@ const BACKLOG: i32 = 1_024;
 const ACCEPT_PAUSE: Duration = Duration::from_millis(50);
 
 /// Serves connections of one kind, given without their first byte and with the address of the other side.
-pub type Door =
-    Arc<dyn Fn(TcpStream, SocketAddr) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
+pub type Door = Arc<dyn Fn(TcpStream, SocketAddr) -> Pin<Box<dyn Future<Output = ()> + Send>> + Send + Sync>;
 
 /// Who serves what; what nobody serves is closed.
 #[derive(Clone, Default)]
@@ -86,7 +85,9 @@ impl ServerPort {
         let Some(socket) = self.socket.lock().take() else { return };
         let listener = match TcpListener::from_std(socket) {
             Ok(listener) => listener,
-            Err(failure) => return error!(target: "agent.server", error = %failure, "the server port is lost"),
+            Err(failure) => {
+                return error!(target: "agent.server", error = %failure, "the server port is lost");
+            }
         };
         let doors = Arc::new(doors);
         let mut stopped = std::pin::pin!(stopped(stop));
@@ -118,7 +119,9 @@ impl ServerPort {
             };
             match doors.of(byte) {
                 Some(door) => door(stream, peer).await,
-                None => warn!(target: "agent.server", peer = %peer, byte, "unrecognized RPC byte, closing the connection"),
+                None => {
+                    warn!(target: "agent.server", peer = %peer, byte, "unrecognized RPC byte, closing the connection")
+                }
             }
         });
     }
@@ -153,6 +156,82 @@ impl Drop for Place {
             if *count == 0 {
                 connections.remove(&self.ip);
             }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use tokio::io::AsyncWriteExt as _;
+
+    fn options(most: usize) -> ClusterOptions {
+        ClusterOptions {
+            listen: ([127, 0, 0, 1], 0).into(),
+            handshake_timeout: Duration::from_millis(200),
+            max_connections_per_client: most,
+            expect: 0,
+        }
+    }
+
+    /// A door that says which it is and keeps the connection until the other side ends it.
+    fn door(name: &'static str) -> Option<Door> {
+        Some(Arc::new(move |mut stream: TcpStream, _| {
+            Box::pin(async move {
+                let _ = stream.write_all(name.as_bytes()).await;
+                let _ = stream.read_u8().await;
+            })
+        }))
+    }
+
+    async fn open(most: usize) -> (SocketAddr, watch::Sender<bool>) {
+        let port = ServerPort::bind(&options(most)).unwrap();
+        let address = port.socket.lock().as_ref().unwrap().local_addr().unwrap();
+        let (stop, stopped) = watch::channel(false);
+        let doors = Doors { peers: door("peers"), multiplexed: door("multi"), ..Doors::default() };
+        tokio::spawn(port.run(doors, stopped));
+        (address, stop)
+    }
+
+    /// What is heard after this byte: nothing once the port hangs up.
+    async fn heard(address: SocketAddr, byte: Option<u8>) -> String {
+        let mut stream = TcpStream::connect(address).await.unwrap();
+        if let Some(byte) = byte {
+            stream.write_u8(byte).await.unwrap();
+        }
+        let mut buffer = [0; 16];
+        let read = stream.read(&mut buffer).await.unwrap_or(0);
+        String::from_utf8_lossy(&buffer[..read]).into_owned()
+    }
+
+    #[tokio::test]
+    async fn the_first_byte_says_what_a_connection_is() {
+        let (address, _stop) = open(100).await;
+        let table = [
+            (Some(peers::FIRST_BYTE), "peers"),
+            (Some(4), "multi"),
+            (Some(5), ""),
+            (Some(1), ""),
+            (Some(3), ""),
+            (Some(200), ""),
+            (None, ""),
+        ];
+        for (byte, want) in table {
+            assert_eq!(heard(address, byte).await, want, "{byte:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn one_address_has_so_many_connections() {
+        let (address, _stop) = open(1).await;
+        let mut first = TcpStream::connect(address).await.unwrap();
+        first.write_u8(4).await.unwrap();
+        first.read_exact(&mut [0; 5]).await.unwrap();
+        assert_eq!(heard(address, Some(4)).await, "", "one too many");
+        drop(first);
+        let deadline = tokio::time::Instant::now() + Duration::from_secs(10);
+        while heard(address, Some(4)).await != "multi" {
+            assert!(tokio::time::Instant::now() < deadline, "the place is free again");
         }
     }
 }

@@ -399,7 +399,7 @@ fn without_a_leader() {
         ("never heard a leader", nobody(), true, 5, false),
         (
             "lost its leader",
-            Err(Leadership { last_contact: Duration::from_secs(4), ..Leadership::default() }),
+            Err(Leadership { last_contact: Duration::from_secs(4), heard: true, ..Leadership::default() }),
             true,
             5,
             true,

@@ -290,7 +290,12 @@ pub fn record(record: &Record) -> String {
 /// A leader was heard so long ago.
 pub fn heard(seconds: u64) -> Lead {
     let leader_address = Some("10.0.0.1:8300".to_owned());
-    Err(Leadership { leader_address, last_contact: Duration::from_secs(seconds), ..Leadership::default() })
+    Err(Leadership {
+        leader_address,
+        last_contact: Duration::from_secs(seconds),
+        heard: true,
+        ..Leadership::default()
+    })
 }
 
 /// An address no test sends anything to.

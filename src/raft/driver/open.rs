@@ -2,8 +2,7 @@
 
 use super::{
     ChaCha8Rng, Driver, DriverConfig, Effect, HardState, LogPosition, LogStore, LogView, Membership, Pending,
-    ProposeError, ReadError,
-    RaftError, RawNode, Reads, Staged, StateRole, VecDeque, logger,
+    ProposeError, RaftError, RawNode, ReadError, Reads, Staged, StateRole, VecDeque, logger,
 };
 use crate::raft::LogState;
 use crate::raft::lease::Lease;
@@ -144,11 +143,7 @@ impl<L: LogStore, W> Driver<L, W> {
 }
 
 /// First write to a new log: who we are, and the founding members if there are any.
-fn begin<L: LogStore>(
-    config: &DriverConfig,
-    voted: &HardState,
-    log: &mut L,
-) -> Result<LogState, RaftError> {
+fn begin<L: LogStore>(config: &DriverConfig, voted: &HardState, log: &mut L) -> Result<LogState, RaftError> {
     let mut write = LogWrite { server: Some(config.id), must_sync: true, ..LogWrite::default() };
     if let Some(founding) = &config.bootstrap {
         if !founding.is_sound() {

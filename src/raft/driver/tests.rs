@@ -450,3 +450,100 @@ fn sizes_are_limited() {
     assert_eq!(taken, 4, "64 MiB may wait to be committed");
     assert_eq!(driver.propose(id, half, "x"), Err((ProposeError::Busy, "x")));
 }
+
+#[test]
+fn a_group_is_founded_by_running_servers() {
+    let mut group = Group::of(&[]);
+    for name in ["a", "b", "c"] {
+        group.nodes.insert(id_of(name), Node::new(name, None));
+    }
+    group.ticks(40);
+    assert!(group.node("a").driver.membership().voters.is_empty(), "nobody founds anything alone");
+    group.node("a").driver.read_index(7, ReadMode::Lease);
+    let founding = Membership::founding(["a", "b", "c"].map(server));
+    let empty = MemoryLog::with_crashes;
+    let others = Membership::founding(["b", "c"].map(server));
+    assert!(group.node("a").driver.found(others, empty(), 1).unwrap().is_err(), "not without itself");
+    // The third does not hear of it, and has voted for somebody before.
+    for name in ["a", "b"] {
+        group.node(name).driver.found(founding.clone(), empty(), 1).unwrap().unwrap();
+        group.settle();
+    }
+    assert_eq!(group.node("a").reads, [(7, Err(ReadError::NoLeader))], "nobody is left waiting");
+    assert!(group.node("a").driver.found(founding, empty(), 1).unwrap().is_err(), "once");
+    group.elect("a");
+    group.propose("a", "one").unwrap();
+    group.settle();
+    group.ticks(5);
+    assert_eq!(group.data("c"), ["one"], "the leader brings the third in");
+    assert_eq!(group.node("c").driver.membership().voters.len(), 3);
+    group.node("b").restart();
+    group.settle();
+    assert_eq!(group.node("b").driver.membership().voters.len(), 3, "it is durable");
+}
+
+#[test]
+fn a_founder_keeps_its_vote() {
+    let mut group = Group::of(&["b", "c"]);
+    group.nodes.insert(id_of("a"), Node::new("a", None));
+    let mut vote = Message::default();
+    vote.set_msg_type(MessageType::MsgRequestVote);
+    (vote.from, vote.to, vote.term) = (id_of("b"), id_of("a"), 9);
+    (vote.index, vote.log_term) = (1, 1);
+    group.node("a").driver.step(PeerMessage(vote), 0).unwrap().unwrap();
+    assert_eq!(group.node("a").pump().len(), 1, "it votes");
+    let founding = Membership::founding(["a", "b", "c"].map(server));
+    group.node("a").driver.found(founding, MemoryLog::with_crashes(), 1).unwrap().unwrap();
+    let state = group.node("a").log.state().unwrap().hard_state;
+    assert_eq!((state.term, state.vote, state.commit), (9, id_of("b"), 1));
+}
+
+#[test]
+fn a_lease_answers_a_followers_read_without_a_round() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.elect("a");
+    group.propose("a", "one").unwrap();
+    group.settle();
+    let at = group.node("a").applied;
+    let lease = group.node("a").config.lease_ms;
+    // The answers so far came at time 0.
+    for (now, asks_others) in [(lease - 1, false), (lease, true)] {
+        group.node("b").driver.read_index(now, ReadMode::Lease);
+        let asked = group.node("b").pump();
+        assert_eq!(asked.len(), 1);
+        for message in asked {
+            group.node("a").driver.step(message, now).unwrap().unwrap();
+        }
+        let messages = group.node("a").pump();
+        let to_others = messages.iter().any(|message| message.to() == id_of("c"));
+        assert_eq!(to_others, asks_others, "at {now}");
+        for message in messages.into_iter().filter(|message| message.to() == id_of("b")) {
+            group.node("b").driver.step(message, now).unwrap().unwrap();
+        }
+        group.node("b").pump();
+    }
+    assert_eq!(group.node("b").reads, [(lease - 1, Ok(at))]);
+    // A cut-off leader's lease runs out, and a read that needs none is never answered by one.
+    group.node("b").driver.read_index(1, ReadMode::Safe);
+    for message in group.node("b").pump() {
+        group.node("a").driver.step(message, 0).unwrap().unwrap();
+    }
+    assert!(group.node("a").pump().iter().any(|message| message.to() == id_of("c")), "asks a quorum");
+}
+
+#[test]
+fn a_leader_whose_process_is_gone_is_replaced_at_once() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.elect("a");
+    group.cut.insert(id_of("a"));
+    let stand = |group: &mut Group| {
+        group.node("b").driver.campaign().unwrap();
+        group.settle();
+        group.node("b").driver.is_ready()
+    };
+    assert!(!group.node("b").driver.peer_gone(id_of("c")), "did not lead");
+    assert!(group.node("b").driver.peer_gone(id_of("a")));
+    assert!(!stand(&mut group), "the other has heard the leader and does not know yet");
+    assert!(group.node("c").driver.peer_gone(id_of("a")));
+    assert!(stand(&mut group), "without a tick");
+}
