@@ -13,6 +13,7 @@ pub mod health;
 pub mod metrics;
 pub mod peers;
 pub mod raft;
+pub mod rpc;
 pub mod settings;
 pub mod state;
 pub mod telemetry;

@@ -15,6 +15,7 @@ pub mod event;
 pub mod filter;
 pub mod health;
 pub mod host;
+pub mod internal;
 pub mod keyring;
 pub mod kv;
 pub mod log;

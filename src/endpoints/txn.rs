@@ -69,7 +69,16 @@ impl Transaction {
     pub fn decode(endpoints: &Endpoints, body: &[u8]) -> Result<Self, EndpointError> {
         let bad = |error: DecodeError| EndpointError::Invalid(format!("Failed to parse body: {error}"));
         let json = Json::parse(body).map_err(bad)?;
-        let operations = json.list("api.TxnOps", operation).map_err(bad)?.unwrap_or_default();
+        let operations: Vec<_> =
+            json.list("api.TxnOps", operation).map_err(bad)?.unwrap_or_default().into_iter().flatten().collect();
+        Self::new(endpoints, operations)
+    }
+
+    /// A transaction of these operations.
+    ///
+    /// # Errors
+    /// [`EndpointError::TooLarge`] for too many operations or too large a value.
+    pub fn new(endpoints: &Endpoints, operations: Vec<Operation>) -> Result<Self, EndpointError> {
         if operations.len() > MAX_OPERATIONS {
             return Err(EndpointError::TooLarge(format!(
                 "Transaction contains too many operations ({} > {MAX_OPERATIONS})",
@@ -77,7 +86,7 @@ impl Transaction {
             )));
         }
         let mut transaction = Self::default();
-        for operation in operations.into_iter().flatten() {
+        for operation in operations {
             if let Operation::Kv { command, .. } = &operation {
                 let (size, limit) = (command.value.len(), endpoints.settings.kv_max_value_size);
                 if size > limit {

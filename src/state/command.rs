@@ -110,6 +110,13 @@ pub enum KvVerb {
     DeleteTree,
 }
 
+impl KvVerb {
+    /// Whether it answers true or false; the others are done in any case.
+    pub const fn can_lose(self) -> bool {
+        matches!(self, Self::Cas | Self::Lock | Self::Unlock | Self::DeleteCas)
+    }
+}
+
 /// A write to one key or a prefix.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct KvCommand {

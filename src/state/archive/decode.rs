@@ -124,27 +124,37 @@ fn register(cursor: &mut Cursor<'_>) -> Read<ArchiveRecord> {
     })
 }
 
-fn service(cursor: &mut Cursor<'_>) -> Read<Option<Service>> {
+/// A service instance; none for nil.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn service(cursor: &mut Cursor<'_>) -> Read<Option<Service>> {
     let mut service = Service::default();
-    let present = cursor.map(|key, cursor| {
-        match key {
-            b"Address" => service.address = cursor.string()?,
-            b"Connect" => service.connect = connect(cursor)?,
-            b"EnableTagOverride" => service.enable_tag_override = cursor.bool()?,
-            b"ID" => service.id = name(cursor)?,
-            b"Kind" => service.kind = cursor.string()?,
-            b"Meta" => service.meta = string_map(cursor)?,
-            b"Port" => service.port = cursor.int()?,
-            b"Proxy" => service.proxy = proxy(cursor)?,
-            b"Service" => service.service = name(cursor)?,
-            b"TaggedAddresses" => service.tagged_addresses = map(cursor, service_address)?,
-            b"Tags" => service.tags = strings(cursor)?,
-            b"Weights" => service.weights = weights(cursor)?,
-            _ => index_or_skip(key, cursor, &mut service.indexes)?,
-        }
-        Ok(())
-    })?;
+    let present = cursor.map(|key, cursor| service_field(&mut service, key, cursor))?;
     Ok(present.then_some(service))
+}
+
+/// Reads one field of a service by its name; unknown ones are passed over.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn service_field(service: &mut Service, key: &[u8], cursor: &mut Cursor<'_>) -> Read<()> {
+    match key {
+        b"Address" => service.address = cursor.string()?,
+        b"Connect" => service.connect = connect(cursor)?,
+        b"EnableTagOverride" => service.enable_tag_override = cursor.bool()?,
+        b"ID" => service.id = name(cursor)?,
+        b"Kind" => service.kind = cursor.string()?,
+        b"Meta" => service.meta = string_map(cursor)?,
+        b"Port" => service.port = cursor.int()?,
+        b"Proxy" => service.proxy = proxy(cursor)?,
+        b"Service" => service.service = name(cursor)?,
+        b"TaggedAddresses" => service.tagged_addresses = map(cursor, service_address)?,
+        b"Tags" => service.tags = strings(cursor)?,
+        b"Weights" => service.weights = weights(cursor)?,
+        _ => index_or_skip(key, cursor, &mut service.indexes)?,
+    }
+    Ok(())
 }
 
 fn index_or_skip(key: &[u8], cursor: &mut Cursor<'_>, indexes: &mut Indexes) -> Read<()> {
@@ -276,7 +286,11 @@ fn upstream(cursor: &mut Cursor<'_>) -> Read<Upstream> {
     Ok(upstream)
 }
 
-fn check(cursor: &mut Cursor<'_>) -> Read<Option<Check>> {
+/// A check; none for nil.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn check(cursor: &mut Cursor<'_>) -> Read<Option<Check>> {
     let mut check = Check::default();
     let present = cursor.map(|key, cursor| {
         match key {
@@ -329,24 +343,34 @@ fn definition(cursor: &mut Cursor<'_>) -> Read<CheckDefinition> {
     Ok(definition)
 }
 
-fn coordinate(cursor: &mut Cursor<'_>) -> Read<NodeCoordinate> {
+/// A coordinate; an empty one for nil.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn coord(cursor: &mut Cursor<'_>) -> Read<Coordinate> {
+    let mut coord = Coordinate::default();
+    cursor.map(|key, cursor| {
+        match key {
+            b"Adjustment" => coord.adjustment = cursor.float()?,
+            b"Error" => coord.error = cursor.float()?,
+            b"Height" => coord.height = cursor.float()?,
+            b"Vec" => coord.vec = cursor.array(Cursor::float)?.unwrap_or_default(),
+            _ => cursor.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok(coord)
+}
+
+/// The coordinate of a node.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn coordinate(cursor: &mut Cursor<'_>) -> Read<NodeCoordinate> {
     let mut found = NodeCoordinate::default();
     cursor.map(|key, cursor| {
         match key {
-            b"Coord" => {
-                let mut coord = Coordinate::default();
-                cursor.map(|key, cursor| {
-                    match key {
-                        b"Adjustment" => coord.adjustment = cursor.float()?,
-                        b"Error" => coord.error = cursor.float()?,
-                        b"Height" => coord.height = cursor.float()?,
-                        b"Vec" => coord.vec = cursor.array(Cursor::float)?.unwrap_or_default(),
-                        _ => cursor.skip()?,
-                    }
-                    Ok(())
-                })?;
-                found.coord = coord;
-            }
+            b"Coord" => found.coord = coord(cursor)?,
             b"Node" => found.node = name(cursor)?,
             b"Segment" => found.segment = cursor.string()?,
             _ => cursor.skip()?,
@@ -356,7 +380,20 @@ fn coordinate(cursor: &mut Cursor<'_>) -> Read<NodeCoordinate> {
     Ok(found)
 }
 
+/// A session that can be stored.
 fn session(cursor: &mut Cursor<'_>) -> Read<Session> {
+    let session = any_session(cursor)?;
+    if session.id.is_empty() || session.id.len() > usize::from(u8::MAX) {
+        return Err(Malformed::Other("no usable id".into()));
+    }
+    Ok(session)
+}
+
+/// A session, with or without an id.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn any_session(cursor: &mut Cursor<'_>) -> Read<Session> {
     let mut session = Session::default();
     cursor.map(|key, cursor| {
         match key {
@@ -384,9 +421,6 @@ fn session(cursor: &mut Cursor<'_>) -> Read<Session> {
         }
         Ok(())
     })?;
-    if session.id.is_empty() || session.id.len() > usize::from(u8::MAX) {
-        return Err(Malformed::Other("no usable id".into()));
-    }
     Ok(session)
 }
 
@@ -403,7 +437,11 @@ fn service_check(cursor: &mut Cursor<'_>) -> Read<ServiceCheckRef> {
     Ok(check)
 }
 
-fn dir_entry(cursor: &mut Cursor<'_>) -> Read<KvEntry> {
+/// A key with its value.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn dir_entry(cursor: &mut Cursor<'_>) -> Read<KvEntry> {
     let mut entry = KvEntry::default();
     cursor.map(|key, cursor| {
         match key {
@@ -455,7 +493,11 @@ fn map<'a, T>(
     Ok(present.then_some(pairs))
 }
 
-fn string_map(cursor: &mut Cursor<'_>) -> Read<Option<StringMap>> {
+/// A map of strings; none for nil.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn string_map(cursor: &mut Cursor<'_>) -> Read<Option<StringMap>> {
     map(cursor, Cursor::string)
 }
 

@@ -12,8 +12,8 @@ use super::msgpack::Packer;
 use super::{ArchiveError, IndexKey, RecordKind};
 use crate::state::kv::KvRow;
 use crate::state::record::{
-    Check, CheckDefinition, Expose, FreeForm, Indexes, Node, NodeCoordinate, ProxyConfig, Service,
-    ServiceConnect, Session, SessionBehavior, StringMap, Upstream,
+    Check, CheckDefinition, Coordinate, Expose, FreeForm, Indexes, KvEntry, Node, NodeCoordinate, ProxyConfig, Service,
+    ServiceAddress, ServiceConnect, Session, SessionBehavior, StringMap, Upstream, Weights,
 };
 use crate::state::store::{ReadStore, Table};
 use crate::state::view::View;
@@ -32,6 +32,7 @@ pub(super) fn state(view: &View, frozen: &dyn ReadStore, emit: Emit<'_>) -> Resu
     catalog(&mut pack, view, emit)?;
     for coordinate in view.coordinates.values() {
         start(&mut pack, RecordKind::Coordinates);
+        pack.array(1);
         self::coordinate(&mut pack, coordinate);
         emit(&pack.buffer)?;
     }
@@ -141,7 +142,8 @@ fn register(pack: &mut Packer, node: &Node, check: impl Fn(&mut Packer), service
     text(pack, "Token", "");
 }
 
-fn service(pack: &mut Packer, service: &Service) {
+/// A service instance.
+pub fn service(pack: &mut Packer, service: &Service) {
     pack.map(15);
     text(pack, "Address", &service.address);
     pack.str("Connect");
@@ -159,20 +161,31 @@ fn service(pack: &mut Packer, service: &Service) {
     proxy(pack, &service.proxy);
     text(pack, "Service", &service.service);
     pack.str("TaggedAddresses");
-    optional_map(pack, service.tagged_addresses.as_ref(), |pack, address| {
+    addresses(pack, service.tagged_addresses.as_ref());
+    pack.str("Tags");
+    strings(pack, &service.tags);
+    pack.str("Weights");
+    weights(pack, service.weights);
+}
+
+/// Addresses of a service by tag; nil for none.
+pub fn addresses(pack: &mut Packer, addresses: Option<&BTreeMap<String, ServiceAddress>>) {
+    optional_map(pack, addresses, |pack, address| {
         pack.map(2);
         text(pack, "Address", &address.address);
         signed(pack, "Port", address.port);
     });
-    pack.str("Tags");
-    strings(pack, &service.tags);
-    pack.str("Weights");
-    pack.map(2);
-    signed(pack, "Passing", service.weights.passing);
-    signed(pack, "Warning", service.weights.warning);
 }
 
-fn connect(pack: &mut Packer, connect: &ServiceConnect) {
+/// DNS weights.
+pub fn weights(pack: &mut Packer, weights: Weights) {
+    pack.map(2);
+    signed(pack, "Passing", weights.passing);
+    signed(pack, "Warning", weights.warning);
+}
+
+/// The connect settings of a service.
+pub fn connect(pack: &mut Packer, connect: &ServiceConnect) {
     pack.map(2);
     flag(pack, "Native", connect.native);
     pack.str("SidecarService");
@@ -183,7 +196,8 @@ fn connect(pack: &mut Packer, connect: &ServiceConnect) {
     }
 }
 
-fn proxy(pack: &mut Packer, proxy: &ProxyConfig) {
+/// The proxy settings of a service.
+pub fn proxy(pack: &mut Packer, proxy: &ProxyConfig) {
     pack.map(8);
     pack.str("Config");
     optional_map(pack, proxy.config.as_ref(), |pack, value| free_form(pack, value, Numbers::Floats));
@@ -232,7 +246,8 @@ fn mesh_gateway(pack: &mut Packer, mode: &str) {
     text(pack, "Mode", mode);
 }
 
-fn check(pack: &mut Packer, check: &Check) {
+/// A check.
+pub fn check(pack: &mut Packer, check: &Check) {
     pack.map(13);
     text(pack, "CheckID", &check.check_id);
     number(pack, "CreateIndex", check.indexes.create_index);
@@ -280,25 +295,31 @@ fn definition(pack: &mut Packer, definition: &CheckDefinition) {
     signed(pack, "Timeout", definition.timeout);
 }
 
-fn coordinate(pack: &mut Packer, coordinate: &NodeCoordinate) {
-    pack.array(1);
-    pack.map(3);
-    pack.str("Coord");
+/// A coordinate.
+pub fn coord(pack: &mut Packer, coord: &Coordinate) {
     pack.map(4);
     pack.str("Adjustment");
-    pack.float(coordinate.coord.adjustment);
+    pack.float(coord.adjustment);
     pack.str("Error");
-    pack.float(coordinate.coord.error);
+    pack.float(coord.error);
     pack.str("Height");
-    pack.float(coordinate.coord.height);
+    pack.float(coord.height);
     pack.str("Vec");
-    pack.array(coordinate.coord.vec.len());
-    coordinate.coord.vec.iter().for_each(|part| pack.float(*part));
+    pack.array(coord.vec.len());
+    coord.vec.iter().for_each(|part| pack.float(*part));
+}
+
+/// The coordinate of a node.
+pub fn coordinate(pack: &mut Packer, coordinate: &NodeCoordinate) {
+    pack.map(3);
+    pack.str("Coord");
+    coord(pack, &coordinate.coord);
     text(pack, "Node", &coordinate.node);
     text(pack, "Segment", &coordinate.segment);
 }
 
-fn session(pack: &mut Packer, session: &Session) {
+/// A session.
+pub fn session(pack: &mut Packer, session: &Session) {
     pack.map(11);
     text(
         pack,
@@ -333,7 +354,20 @@ fn session(pack: &mut Packer, session: &Session) {
     text(pack, "TTL", &session.ttl);
 }
 
-fn dir_entry(pack: &mut Packer, key: &[u8], row: &KvRow<'_>) {
+/// A key with its value, as readers hand it out.
+pub fn entry(pack: &mut Packer, entry: &KvEntry) {
+    let row = KvRow {
+        indexes: entry.indexes,
+        lock_index: entry.lock_index,
+        flags: entry.flags,
+        session: entry.session.as_deref(),
+        value: &entry.value,
+    };
+    dir_entry(pack, &entry.key, &row);
+}
+
+/// A key with its value; an empty value is none.
+pub fn dir_entry(pack: &mut Packer, key: &[u8], row: &KvRow<'_>) {
     pack.map(7);
     number(pack, "CreateIndex", row.indexes.create_index);
     number(pack, "Flags", row.flags);
@@ -449,7 +483,8 @@ fn list<T>(pack: &mut Packer, items: &[T], item: impl Fn(&mut Packer, &T)) {
     }
 }
 
-fn strings(pack: &mut Packer, items: &[String]) {
+/// A list of strings; nil when empty.
+pub fn strings(pack: &mut Packer, items: &[String]) {
     list(pack, items, |pack, item| pack.str(item));
 }
 
@@ -462,7 +497,8 @@ fn optional_map<T>(pack: &mut Packer, map: Option<&BTreeMap<String, T>>, value: 
     }
 }
 
-fn string_map(pack: &mut Packer, map: Option<&StringMap>) {
+/// A map of strings; nil for none.
+pub fn string_map(pack: &mut Packer, map: Option<&StringMap>) {
     optional_map(pack, map, |pack, value| pack.str(value));
 }
 

@@ -20,9 +20,20 @@ mod container;
 mod decode;
 mod encode;
 mod moment;
-mod msgpack;
+pub mod msgpack;
 #[cfg(test)]
 mod tests;
+
+/// The records in msgpack, as Consul's RPC carries them too.
+pub mod wire {
+    pub use super::decode::{
+        any_session as read_session, check as read_check, coord as read_coord, coordinate as read_coordinate,
+        dir_entry as read_dir_entry, service as read_service, service_field as read_service_field, string_map as read_string_map,
+    };
+    pub use super::encode::{
+        addresses, check, connect, coord, coordinate, dir_entry, entry, proxy, service, session, string_map, strings, weights,
+    };
+}
 
 use std::collections::BTreeMap;
 use std::io::{Read, Seek, Write};

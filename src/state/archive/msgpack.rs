@@ -7,39 +7,55 @@ use std::io::BufRead;
 
 /// Why bytes are not the value expected.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
-pub(super) enum Malformed {
+pub enum Malformed {
+    /// It ends too early.
     #[error("unexpected EOF")]
     Eof,
+    /// This byte begins nothing.
     #[error("byte {0:#04x} starts no msgpack value")]
     Lead(u8),
+    /// Something else stands there.
     #[error("{found} where {wanted} should stand")]
-    Type { wanted: &'static str, found: &'static str },
+    Type {
+        /// What should stand there.
+        wanted: &'static str,
+        /// What does.
+        found: &'static str,
+    },
+    /// A number that the field cannot hold.
     #[error("number out of range")]
     Range,
+    /// Deeper than anybody nests.
     #[error("nested deeper than {MAX_DEPTH} levels")]
     Depth,
+    /// Longer than allowed; the bound in bytes.
     #[error("longer than {0} bytes")]
     Size(usize),
+    /// The value ended and the bytes did not.
     #[error("{0} after the value")]
     Trailing(&'static str),
+    /// What else a reader finds wrong.
     #[error("{0}")]
     Other(String),
 }
 
 /// How deep free-form values may nest; JSON readers stop at the same depth.
-pub(super) const MAX_DEPTH: usize = 128;
+pub const MAX_DEPTH: usize = 128;
 
 /// Appends values to a buffer in the old dialect.
 #[derive(Debug, Default)]
-pub(super) struct Packer {
+pub struct Packer {
+    /// What was written so far.
     pub buffer: Vec<u8>,
 }
 
 impl Packer {
+    /// Nothing.
     pub fn nil(&mut self) {
         self.buffer.push(0xc0);
     }
 
+    /// A truth value.
     pub fn bool(&mut self, value: bool) {
         self.buffer.push(if value { 0xc3 } else { 0xc2 });
     }
@@ -81,6 +97,7 @@ impl Packer {
         }
     }
 
+    /// A float of eight bytes.
     pub fn float(&mut self, value: f64) {
         self.sized(0xcb, &value.to_be_bytes());
     }
@@ -100,14 +117,17 @@ impl Packer {
         self.buffer.extend_from_slice(bytes);
     }
 
+    /// Text.
     pub fn str(&mut self, text: &str) {
         self.raw(text.as_bytes());
     }
 
+    /// The head of an array; its items follow.
     pub fn array(&mut self, items: usize) {
         self.length(0x90, 16, 0xdc, items);
     }
 
+    /// The head of a map; its keys and values follow in turn.
     pub fn map(&mut self, pairs: usize) {
         self.length(0x80, 16, 0xde, pairs);
     }
@@ -130,6 +150,23 @@ enum Form {
     MapWide,
     Ext(usize),
     ExtWide,
+}
+
+impl Form {
+    /// How many bytes and how many values belong to it besides; `operand` is what its operand bytes say.
+    fn extent(self, operand: usize) -> (usize, usize) {
+        match self {
+            Self::Raw(count) => (count, 0),
+            Self::RawWide => (operand, 0),
+            Self::Array(count) => (0, count),
+            Self::ArrayWide => (0, operand),
+            Self::Map(count) => (0, 2 * count),
+            Self::MapWide => (0, operand.saturating_mul(2)),
+            Self::Ext(count) => (count + 1, 0),
+            Self::ExtWide => (operand.saturating_add(1), 0),
+            Self::Nil | Self::Bool(_) | Self::Uint(_) | Self::Int | Self::Small(_) | Self::Float => (0, 0),
+        }
+    }
 }
 
 /// Form and number of operand bytes of a lead byte.
@@ -178,20 +215,30 @@ fn length(operand: &[u8]) -> usize {
 
 /// One step through a value: a scalar, or the head of what follows.
 #[derive(Debug, Clone, Copy, PartialEq)]
-pub(super) enum Token<'a> {
+pub enum Token<'a> {
+    /// Nothing.
     Nil,
+    /// A truth value.
     Bool(bool),
+    /// A whole number, not negative.
     Uint(u64),
+    /// A whole number of a signed form.
     Int(i64),
+    /// A float.
     Float(f64),
+    /// Text or bytes, of whichever form.
     Raw(&'a [u8]),
+    /// The head of an array, with the number of items.
     Array(usize),
+    /// The head of a map, with the number of pairs.
     Map(usize),
+    /// An extension, stepped over.
     Ext,
 }
 
 impl Token<'_> {
-    const fn name(&self) -> &'static str {
+    /// What it is, for people.
+    pub const fn name(&self) -> &'static str {
         match self {
             Self::Nil => "nil",
             Self::Bool(_) => "a bool",
@@ -207,13 +254,24 @@ impl Token<'_> {
 
 /// Walks over a value in memory. Nil reads as the zero of whatever is asked for, as in Go.
 #[derive(Debug, Clone, Copy)]
-pub(super) struct Cursor<'a> {
+pub struct Cursor<'a> {
     rest: &'a [u8],
 }
 
 impl<'a> Cursor<'a> {
+    /// Stands before the first value of these bytes.
     pub const fn new(bytes: &'a [u8]) -> Self {
         Self { rest: bytes }
+    }
+
+    /// How many bytes are left.
+    pub const fn remaining(&self) -> usize {
+        self.rest.len()
+    }
+
+    /// Whether nil comes next.
+    pub fn at_nil(&self) -> bool {
+        self.rest.first() == Some(&0xc0)
     }
 
     fn take(&mut self, count: usize) -> Result<&'a [u8], Malformed> {
@@ -222,6 +280,10 @@ impl<'a> Cursor<'a> {
         Ok(taken)
     }
 
+    /// One step.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub fn token(&mut self) -> Result<Token<'a>, Malformed> {
         let (&lead, rest) = self.rest.split_first().ok_or(Malformed::Eof)?;
         self.rest = rest;
@@ -253,6 +315,9 @@ impl<'a> Cursor<'a> {
     }
 
     /// Steps over one value, whatever it is.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub fn skip(&mut self) -> Result<(), Malformed> {
         let mut pending = 1_usize;
         while pending > 0 {
@@ -266,10 +331,18 @@ impl<'a> Cursor<'a> {
         Ok(())
     }
 
+    /// Fails unless everything was consumed.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub const fn finish(&self) -> Result<(), Malformed> {
         if self.rest.is_empty() { Ok(()) } else { Err(Malformed::Trailing("something")) }
     }
 
+    /// A truth value.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub fn bool(&mut self) -> Result<bool, Malformed> {
         match self.token()? {
             Token::Bool(value) => Ok(value),
@@ -278,6 +351,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A whole number that is not negative.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub fn uint(&mut self) -> Result<u64, Malformed> {
         match self.token()? {
             Token::Uint(value) => Ok(value),
@@ -287,6 +364,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A whole number.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub fn int(&mut self) -> Result<i64, Malformed> {
         match self.token()? {
             Token::Uint(value) => i64::try_from(value).map_err(|_| Malformed::Range),
@@ -296,6 +377,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// A float.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     #[expect(clippy::cast_precision_loss, reason = "a whole number where a float should be is at most a toy")]
     pub fn float(&mut self) -> Result<f64, Malformed> {
         match self.token()? {
@@ -307,6 +392,10 @@ impl<'a> Cursor<'a> {
         }
     }
 
+    /// Text or bytes.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub fn raw(&mut self) -> Result<&'a [u8], Malformed> {
         match self.token()? {
             Token::Raw(bytes) => Ok(bytes),
@@ -316,11 +405,17 @@ impl<'a> Cursor<'a> {
     }
 
     /// Text; bytes that are no UTF-8 become U+FFFD, as they would in Consul's JSON answers.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub fn string(&mut self) -> Result<String, Malformed> {
         Ok(String::from_utf8_lossy(self.raw()?).into_owned())
     }
 
     /// Visits the pairs of a map; false for nil. `visit` must consume the value.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub fn map(
         &mut self,
         mut visit: impl FnMut(&'a [u8], &mut Self) -> Result<(), Malformed>,
@@ -339,6 +434,9 @@ impl<'a> Cursor<'a> {
     }
 
     /// The items of an array; none for nil.
+    ///
+    /// # Errors
+    /// [`Malformed`].
     pub fn array<T>(
         &mut self,
         mut item: impl FnMut(&mut Self) -> Result<T, Malformed>,
@@ -354,6 +452,45 @@ impl<'a> Cursor<'a> {
             Token::Nil => Ok(None),
             other => Err(Malformed::Type { wanted: "an array", found: other.name() }),
         }
+    }
+}
+
+/// Finds where a value ends while its bytes are still arriving, without looking at any byte twice.
+#[derive(Debug, Clone, Copy)]
+pub struct Scanner {
+    at: usize,
+    pending: usize,
+}
+
+impl Default for Scanner {
+    fn default() -> Self {
+        Self { at: 0, pending: 1 }
+    }
+}
+
+impl Scanner {
+    /// Goes on in `bytes`, which begin where the value begins and have only grown since the last call.
+    /// Gives the length of the value once it is whole.
+    ///
+    /// # Errors
+    /// [`Malformed::Lead`], and [`Malformed::Size`] as soon as it is clear that the value is longer than `limit`.
+    pub fn advance(&mut self, bytes: &[u8], limit: usize) -> Result<Option<usize>, Malformed> {
+        while self.pending > 0 {
+            let Some((&lead, rest)) = bytes.get(self.at..).and_then(<[u8]>::split_first) else {
+                return Ok(None);
+            };
+            let (form, operands) = form(lead)?;
+            let Some(operand) = rest.get(..operands).map(length) else { return Ok(None) };
+            let (payload, children) = form.extent(operand);
+            let next = self.at.saturating_add(1 + operands).saturating_add(payload);
+            let pending = (self.pending - 1).saturating_add(children);
+            if next.saturating_add(pending) > limit {
+                return Err(Malformed::Size(limit));
+            }
+            // The payload may not be here yet; then the next look begins behind it.
+            (self.at, self.pending) = (next, pending);
+        }
+        Ok((self.at <= bytes.len()).then_some(self.at))
     }
 }
 
@@ -405,17 +542,7 @@ pub(super) fn read_value(
         let (form, operands) = form(out.get(start).copied().unwrap_or(0xc1))?;
         copy(source, operands, out)?;
         let operand = out.get(start + 1..).map_or(usize::MAX, length);
-        let (payload, children) = match form {
-            Form::Raw(count) => (count, 0),
-            Form::RawWide => (operand, 0),
-            Form::Array(count) => (0, count),
-            Form::ArrayWide => (0, operand),
-            Form::Map(count) => (0, 2 * count),
-            Form::MapWide => (0, operand.saturating_mul(2)),
-            Form::Ext(count) => (count + 1, 0),
-            Form::ExtWide => (operand.saturating_add(1), 0),
-            Form::Nil | Form::Bool(_) | Form::Uint(_) | Form::Int | Form::Small(_) | Form::Float => (0, 0),
-        };
+        let (payload, children) = form.extent(operand);
         pending = pending.saturating_add(children);
         if out.len().saturating_add(payload).saturating_add(pending) > limit {
             return Err(Malformed::Size(limit).into());
