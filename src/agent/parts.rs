@@ -14,6 +14,7 @@ use super::data_dir::DataDir;
 use super::gossip::LanMembers;
 use super::links::LateBound;
 use super::options::{AgentOptions, LiveSettings};
+use super::recovery::Recovery;
 use super::{COMPATIBLE_VERSION, StartError};
 use crate::actors::health_check::{CheckUpdate, HealthChecks};
 use crate::actors::kv_store::{KvStore, StateChanged, open_state};
@@ -39,7 +40,7 @@ use crate::state::{Event, StateReader};
 
 /// Length of a raft tick of a durable agent, per unit of `raft_multiplier`. An election takes 10 to
 /// 20 of them.
-const TICK: Duration = Duration::from_millis(20);
+pub(super) const TICK: Duration = Duration::from_millis(20);
 
 /// How long a write waits for a quorum before its caller is told that the outcome is unknown.
 const OUTCOME: Duration = Duration::from_secs(30);
@@ -106,6 +107,8 @@ pub fn start_server(
     let ticks = |time: Duration| time.as_millis().div_ceil(tick.as_millis().max(1));
     driver.read_ticks = u64::try_from(ticks(options.rpc_hold_timeout)).unwrap_or(u64::MAX).max(1);
     driver.proposal_ticks = u64::try_from(ticks(OUTCOME)).unwrap_or(u64::MAX);
+    let recovery = data_dir.map(|directory| Recovery::find(&directory.join("raft"))).transpose()?.flatten();
+    driver.recover = recovery.as_ref().map(|recovery| recovery.members.clone());
     let raft_options = RaftOptions {
         me,
         driver,
@@ -124,6 +127,8 @@ pub fn start_server(
         }
         None => RaftNode::start(raft_options, MemoryLog::new(), None, applier, peers, fail_stop)?,
     };
+    // The node has opened its log, so it is in there.
+    recovery.map(Recovery::done).transpose()?;
     Ok(Server { kv_store: ManuallyDrop::into_inner(kv_store), raft, state })
 }
 
