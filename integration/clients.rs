@@ -128,7 +128,8 @@ fn catalog(server: &Agent, client: &Agent) {
         "Kind": "connect-proxy", "ID": "proxy", "Service": "proxy", "Port": 1,
         "Proxy": { "DestinationServiceName": "web" },
     });
-    let register = json!({ "Node": "outside", "Address": "10.0.0.9", "SkipNodeUpdate": true, "Service": proxy });
+    let register =
+        json!({ "Node": "outside", "Address": "10.0.0.9", "SkipNodeUpdate": true, "Service": proxy });
     client.put("/v1/catalog/register", register.to_string()).expect(200);
     for target in [
         "/v1/catalog/nodes",
@@ -173,7 +174,9 @@ fn sessions(server: &Agent, client: &Agent) {
     let asked = json!({ "TTL": "60s", "Behavior": "delete" }).to_string();
     let created = client.put("/v1/session/create", asked).expect(200).json();
     let id = created["ID"].as_str().expect("an id").to_owned();
-    for target in ["/v1/session/list".to_owned(), format!("/v1/session/info/{id}"), "/v1/session/node/client".into()] {
+    for target in
+        ["/v1/session/list".to_owned(), format!("/v1/session/info/{id}"), "/v1/session/node/client".into()]
+    {
         same(server, client, &target);
     }
     let renewed = client.put(&format!("/v1/session/renew/{id}"), "").expect(200).json();
@@ -216,7 +219,8 @@ fn local_services(server: &Agent, client: &Agent) {
 
 fn names(client: &Agent) {
     let server = dns(client);
-    let found = |name| addresses(&ask(server, name, A)).into_iter().map(|(ip, _)| ip.to_string()).collect::<Vec<_>>();
+    let found =
+        |name| addresses(&ask(server, name, A)).into_iter().map(|(ip, _)| ip.to_string()).collect::<Vec<_>>();
     assert_eq!(found("web.service.consul"), ["10.0.0.10"]);
     assert_eq!(found("v1.web.service.consul"), ["10.0.0.10"]);
     assert_eq!(found("outside.node.consul"), ["10.0.0.9"]);
@@ -225,15 +229,24 @@ fn names(client: &Agent) {
     assert_eq!(code(&ask(server, "none.node.consul", A)), ResponseCode::NXDomain);
     let answer = ask(server, "_web._v1.service.consul", SRV);
     assert!(matches!(&answer.answers[0].data, RData::SRV(srv) if srv.port == 80), "{answer:?}");
-    for (address, name) in [("9.0.0.10", "outside.node.dc1.consul."), ("10.0.0.10", "web.service.dc1.consul.")] {
+    for (address, name) in
+        [("9.0.0.10", "outside.node.dc1.consul."), ("10.0.0.10", "web.service.dc1.consul.")]
+    {
         let answer = ask(server, &format!("{address}.in-addr.arpa"), PTR);
-        assert!(matches!(&answer.answers[0].data, RData::PTR(ptr) if ptr.0.to_string() == name), "{answer:?}");
+        assert!(
+            matches!(&answer.answers[0].data, RData::PTR(ptr) if ptr.0.to_string() == name),
+            "{answer:?}"
+        );
     }
 }
 
 fn events(server: &Agent, client: &Agent) {
     let heard = |agent: &Agent, name: &str| {
-        agent.get(&format!("/v1/event/list?name={name}")).json().as_array().is_some_and(|list| list.len() == 1)
+        agent
+            .get(&format!("/v1/event/list?name={name}"))
+            .json()
+            .as_array()
+            .is_some_and(|list| list.len() == 1)
     };
     client.put("/v1/event/fire/up", "payload").expect(200);
     server.put("/v1/event/fire/down", "payload").expect(200);
@@ -275,7 +288,8 @@ fn serves(server: &Agent) {
 
 /// Servers go and come again; what is the client's own goes on.
 fn outlives(mut server: Agent) {
-    let quick = json!({ "gossip_lan": { "probe_interval": "200ms", "probe_timeout": "100ms", "suspicion_mult": 1 } });
+    let quick =
+        json!({ "gossip_lan": { "probe_interval": "200ms", "probe_timeout": "100ms", "suspicion_mult": 1 } });
     let named = json!({ "node_name": "client", "retry_join": [lan(&server)] });
     let client = Setup::client().with(named).with(quick).start();
     client.put("/v1/kv/kept", "value").expect(200);

@@ -296,7 +296,9 @@ impl FarSide {
                 Ok(Outcome::Done)
             }
             // Sessions are created by a call of their own; the rest is the leader's.
-            other => Err(EndpointError::Internal(format!("no server takes {:?} from a client", other.kind()))),
+            other => {
+                Err(EndpointError::Internal(format!("no server takes {:?} from a client", other.kind())))
+            }
         }
     }
 }

@@ -94,14 +94,14 @@ mod tests {
     fn what_callers_are_told() {
         let server = |text: &str| told(&RpcError::Server(text.to_owned()));
         let words = |text: &str| format!("rpc error making call: {text}");
-        assert_eq!(server("Missing node registration"), EndpointError::Refused(words("Missing node registration")));
+        assert_eq!(
+            server("Missing node registration"),
+            EndpointError::Refused(words("Missing node registration"))
+        );
         assert_eq!(server("Permission denied"), EndpointError::Forbidden(words("Permission denied")));
         let twice = "rpc error making call: No cluster leader";
         assert_eq!(server(twice), EndpointError::Internal(words(twice)));
-        assert_eq!(
-            told(&RpcError::NoServers),
-            EndpointError::Internal("No known Consul servers".to_owned())
-        );
+        assert_eq!(told(&RpcError::NoServers), EndpointError::Internal("No known Consul servers".to_owned()));
         assert!(matches!(told(&RpcError::Timeout), EndpointError::Internal(_)));
     }
 }

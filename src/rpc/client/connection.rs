@@ -67,7 +67,11 @@ impl Slot {
     }
 
     /// A stream and a number for a call, dialling if need be.
-    pub async fn stream(&self, server: SocketAddr, options: &ClientOptions) -> Result<(MuxStream, u64), RpcError> {
+    pub async fn stream(
+        &self,
+        server: SocketAddr,
+        options: &ClientOptions,
+    ) -> Result<(MuxStream, u64), RpcError> {
         let number = self.numbers.fetch_add(1, Ordering::Relaxed) + 1;
         if let Some(stream) = self.open() {
             return Ok((stream, number));
@@ -122,7 +126,8 @@ impl Slot {
     /// Keeps a stream for another call, if it belongs to the connection of now.
     pub fn give_back(&self, stream: MuxStream) {
         let mut state = self.state.lock();
-        let current = state.session.as_ref().is_some_and(|session| stream.is_of(session) && session.is_usable());
+        let current =
+            state.session.as_ref().is_some_and(|session| stream.is_of(session) && session.is_usable());
         if current && state.idle.len() < KEPT_STREAMS {
             state.idle.push(stream);
         }
@@ -131,7 +136,8 @@ impl Slot {
     /// Closes the connection if nobody used it for so long; whether the slot may be forgotten.
     pub fn close_if_idle(&self, now: Instant, idle: Duration) -> bool {
         let used = self.state.lock().used;
-        let old = self.calls.load(Ordering::Relaxed) == 0 && used.is_some_and(|used| now.duration_since(used) >= idle);
+        let old = self.calls.load(Ordering::Relaxed) == 0
+            && used.is_some_and(|used| now.duration_since(used) >= idle);
         if old {
             self.close();
         }
