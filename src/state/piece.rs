@@ -33,12 +33,11 @@ impl Piece {
         let name = fold(&node.node);
         self.view.index_node(&name, &node);
         let node = Arc::new(node);
-        match self.view.nodes.get_mut(&name) {
-            Some(entry) => Arc::make_mut(entry).node = node,
-            None => {
-                let entry = NodeEntry { node, services: OrdMap::new(), checks: OrdMap::new() };
-                self.view.nodes.insert(name, Arc::new(entry));
-            }
+        if let Some(entry) = self.view.nodes.get_mut(&name) {
+            Arc::make_mut(entry).node = node;
+        } else {
+            let entry = NodeEntry { node, services: OrdMap::new(), checks: OrdMap::new() };
+            self.view.nodes.insert(name, Arc::new(entry));
         }
     }
 

@@ -11,12 +11,12 @@ use crate::duration;
 use crate::endpoints::decode::Json as Body;
 use crate::endpoints::operator::admin::{remove_peer, server_health, transfer_leader};
 use crate::endpoints::operator::autopilot::{configuration, decode, set_configuration};
-use crate::endpoints::operator::{Operator, RAFT_PROTOCOL, raft_configuration};
+use crate::endpoints::operator::{Operator, RAFT_PROTOCOL, raft_members};
 
 /// The routes of this family.
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::new("/v1/operator/raft/configuration", &["GET"], |request| raft(&request).into()),
+        Route::new("/v1/operator/raft/configuration", &["GET"], |request| Answer::later(raft(request))),
         Route::new("/v1/operator/raft/peer", &["DELETE"], |request| Answer::later(peer(request))),
         Route::new("/v1/operator/raft/transfer-leader", &["POST"], |request| {
             Answer::later(transfer(request))
@@ -27,13 +27,13 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-fn raft(request: &Request) -> Result<Reply, WebError> {
+async fn raft(request: Request) -> Result<Reply, WebError> {
     let options = request.options()?;
-    let leadership = raft_configuration(request.endpoints(), &options)?;
+    let peers = raft_members(request.endpoints(), &options).await?;
     Ok(Reply::write_json(request.pretty(), |json| {
         json.object(|json| {
             json.key("Servers").array(|json| {
-                for peer in &leadership.peers {
+                for peer in &peers {
                     json.object(|json| {
                         json.key("ID").text(&peer.id);
                         json.key("Node").text(&peer.node);

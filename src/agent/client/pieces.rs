@@ -104,7 +104,9 @@ impl IntoPiece for CheckServiceNodes {
             let name = Arc::clone(&node.node);
             piece.node(own(node));
             piece.service(&name, own(service));
-            checks.into_iter().for_each(|check| piece.check(own(check)));
+            for check in checks {
+                piece.check(own(check));
+            }
         }
         piece
     }

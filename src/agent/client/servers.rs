@@ -9,24 +9,25 @@ use tokio::sync::watch;
 
 use super::pieces::{Asked, IntoPiece};
 use super::wire::Wire;
+use super::{operator, snapshot};
 use crate::agent::options::AgentOptions;
 use crate::endpoints::coordinate::DatacenterMap;
 use crate::endpoints::decode::records::{DeregisterRequest, RegisterRequest};
-use crate::endpoints::far::{Question, Servers, ServiceQuestion, Told};
-use crate::endpoints::query::{QueryMeta, QueryOptions};
+use crate::endpoints::far::{ArchiveBytes, Question, Servers, ServiceQuestion, Told};
+use crate::endpoints::query::{Consistency, QueryMeta, QueryOptions};
 use crate::endpoints::service_query::Target;
-use crate::endpoints::{Applied, EndpointError, Proposer, txn};
+use crate::endpoints::{Applied, EndpointError, Peer, Proposer, txn};
 use crate::metrics::Metrics;
 use crate::rpc::client::Effect;
-use crate::rpc::codec::Fields;
+use crate::rpc::codec::{Fields, Unpack};
 use crate::rpc::shapes::{self, Query, QuerySource, ReadOptions, Reply};
 use crate::state::command::{KvVerb, Register, TxnOp};
 use crate::state::piece::Piece;
-use crate::state::record::{Session, StringMap};
+use crate::state::record::{AutopilotConfig, Session, StringMap};
 use crate::state::{Command, Outcome};
 
 /// How long a call may take that waits for nothing but a leader.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The servers of the own datacenter.
 pub struct FarSide {
@@ -51,7 +52,18 @@ impl FarSide {
         }
     }
 
-    fn datacenter(&self, asked: Option<&str>) -> String {
+    /// The way to the servers.
+    pub(super) const fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// Addresses of the servers, the one to be asked first.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.wire.servers()
+    }
+
+    /// The datacenter asked for, or the own one.
+    pub(super) fn datacenter(&self, asked: Option<&str>) -> String {
         asked.filter(|name| !name.is_empty()).unwrap_or(&self.datacenter).to_owned()
     }
 
@@ -288,6 +300,18 @@ impl FarSide {
                     txn::Answer::Failed(errors) => Outcome::TxnFailed(errors),
                 })
             }
+            Command::Autopilot { config, cas } => {
+                let mut config = shapes::AutopilotConfig::from(&*config);
+                config.modify_index = cas.unwrap_or(0);
+                let request = shapes::AutopilotSetConfig {
+                    cas: cas.is_some(),
+                    config,
+                    datacenter: own.to_owned(),
+                    token: String::new(),
+                };
+                let method = "Operator.AutopilotSetConfiguration";
+                Ok(Outcome::Bool(wire.call(method, &request, Effect::Write, PATIENCE).await?))
+            }
             Command::UpdateCoordinates(updates) => {
                 for update in updates {
                     let request = shapes::CoordinateUpdate::new(own, update);
@@ -401,17 +425,52 @@ impl Servers for FarSide {
             Ok(maps.into_iter().map(map).collect())
         })
     }
+
+    fn raft_members<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, Vec<Peer>> {
+        Box::pin(async move {
+            let reply: shapes::RaftConfiguration =
+                self.about_datacenter("Operator.RaftGetConfiguration", options).await?;
+            Ok(reply.servers.into_iter().map(operator::peer).collect())
+        })
+    }
+
+    fn autopilot<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, AutopilotConfig> {
+        Box::pin(async move {
+            let reply: shapes::AutopilotConfig =
+                self.about_datacenter("Operator.AutopilotGetConfiguration", options).await?;
+            Ok(reply.into())
+        })
+    }
+
+    fn snapshot<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, (QueryMeta, ArchiveBytes)> {
+        Box::pin(async move {
+            let datacenter = self.datacenter(options.datacenter.as_deref());
+            let stale = options.consistency == Consistency::Stale;
+            snapshot::save(&self.addresses(), datacenter, stale).await
+        })
+    }
 }
 
 impl FarSide {
-    async fn status<A: crate::rpc::codec::Unpack>(
+    async fn status<A: Unpack>(
         &self,
         method: &'static str,
         datacenter: Option<&str>,
     ) -> Result<A, EndpointError> {
-        let datacenter = self.datacenter(datacenter);
+        let options =
+            QueryOptions { datacenter: datacenter.map(str::to_owned), ..QueryOptions::default() };
+        self.about_datacenter(method, &options).await
+    }
+
+    async fn about_datacenter<A: Unpack>(
+        &self,
+        method: &'static str,
+        options: &QueryOptions,
+    ) -> Result<A, EndpointError> {
+        let datacenter = self.datacenter(options.datacenter.as_deref());
         let own = shapes::DcRequest { datacenter, ..shapes::DcRequest::default() };
-        self.wire.call(method, &Query { common: ReadOptions::default(), own }, Effect::Read, PATIENCE).await
+        let request = Query { common: ReadOptions::new(options, ""), own };
+        self.wire.call(method, &request, Effect::Read, PATIENCE).await
     }
 }
 

@@ -47,6 +47,11 @@ impl Wire {
         self.router.known()
     }
 
+    /// Their addresses, the one to be asked first.
+    pub fn servers(&self) -> Vec<SocketAddr> {
+        self.router.servers()
+    }
+
     /// Calls a method, for as long as `patience` lasts.
     ///
     /// # Errors

@@ -59,6 +59,9 @@ pub async fn configuration(
     endpoints: &Endpoints,
     options: &QueryOptions,
 ) -> Result<Arc<AutopilotConfig>, EndpointError> {
+    if let Some(servers) = &endpoints.far {
+        return servers.autopilot(options).await.map(Arc::new);
+    }
     options.check_datacenter(endpoints)?;
     blocking::refresh(endpoints, options).await?;
     let missing = || EndpointError::Refused("autopilot config not initialized yet".into());
