@@ -49,7 +49,8 @@ impl Admin for FarSide {
                 AdminRequest::RemovePeer(name) => self.remove_peer(name).await,
                 AdminRequest::ServerHealth => self.server_health().await,
                 AdminRequest::TransferLeader(_) => Err(EndpointError::NotImplemented(
-                    "leadership can be handed over through a server only: its RPC has no word for it".to_owned(),
+                    "leadership can be handed over through a server only: its RPC has no word for it"
+                        .to_owned(),
                 )),
                 AdminRequest::Leave(_) => {
                     Err(EndpointError::Internal("a client agent is in no group it could leave".to_owned()))

@@ -457,8 +457,7 @@ impl FarSide {
         method: &'static str,
         datacenter: Option<&str>,
     ) -> Result<A, EndpointError> {
-        let options =
-            QueryOptions { datacenter: datacenter.map(str::to_owned), ..QueryOptions::default() };
+        let options = QueryOptions { datacenter: datacenter.map(str::to_owned), ..QueryOptions::default() };
         self.about_datacenter(method, &options).await
     }
 

@@ -37,8 +37,7 @@ pub async fn save(
     datacenter: String,
     stale: bool,
 ) -> Result<(QueryMeta, ArchiveBytes), EndpointError> {
-    let request =
-        SnapshotRequest { allow_stale: stale, datacenter, op: SNAPSHOT_SAVE, token: String::new() };
+    let request = SnapshotRequest { allow_stale: stale, datacenter, op: SNAPSHOT_SAVE, token: String::new() };
     let mut connection = open(servers, &request).await?;
     let (meta, rest) = outcome(&mut connection).await?;
     let first = stream::iter((!rest.is_empty()).then(|| Ok(rest.freeze())));
@@ -64,11 +63,7 @@ pub async fn save(
 ///
 /// # Errors
 /// The server's, or that none could be asked.
-pub async fn restore(
-    servers: &[SocketAddr],
-    datacenter: String,
-    archive: File,
-) -> Result<(), EndpointError> {
+pub async fn restore(servers: &[SocketAddr], datacenter: String, archive: File) -> Result<(), EndpointError> {
     let broken = |error: io::Error| {
         EndpointError::Internal(format!("cannot hand the snapshot to the server: {error}"))
     };
