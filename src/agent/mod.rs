@@ -15,6 +15,7 @@ mod cluster;
 pub mod command;
 pub mod data_dir;
 pub mod dns;
+mod farewell;
 mod footprint;
 mod from_settings;
 pub mod gossip;
@@ -24,6 +25,8 @@ mod measure;
 pub mod options;
 mod parts;
 mod proposer;
+mod recovery;
+mod restore;
 mod running;
 mod signals;
 
@@ -36,7 +39,8 @@ use std::sync::Arc;
 use tokio::sync::watch;
 use tracing::error;
 
-use crate::actors::leader::Leader;
+use crate::actors::autopilot::{Autopilot, LeaderAdmin};
+use crate::actors::leader::{Leader, MembersChanged};
 use crate::actors::local_state::LocalState;
 use crate::actors::local_state::alias::Others;
 use crate::actors::local_state::catalog::Here;
@@ -45,22 +49,26 @@ use crate::actors::mailbox::Sender;
 use crate::actors::session_manager::{LeadershipChanged, SessionManager};
 use crate::actors::watches::Watches;
 use crate::endpoints::blocking::Drain;
-use crate::endpoints::operator::Operator;
+use crate::endpoints::operator::{Admin, Operator};
 use crate::endpoints::{EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers};
 use crate::metrics::Metrics;
-use crate::peers::MemoryData;
 use crate::rpc::server::RpcServices;
 use crate::state::StateError;
 use crate::telemetry::Telemetry;
 use crate::web;
-use cluster::{Cluster, Desk};
+use cluster::{Cluster, ClusterAdmin, Desk, start_autopilot};
 use dns::RunningDns;
-use gossip::{LanMembers, RunningGossip};
+use farewell::Farewell;
+use gossip::{LanMembers, LanServers, RunningGossip};
 use ground::{Ground, Opening};
-use links::{LateBound, LeaderClocks, NoRestore, SessionClocks};
+use links::{LateBound, LeaderClocks, SessionClocks};
 use options::{AgentOptions, Configuration, LiveSettings};
-use parts::{own_record, start_checks, start_local_state, start_server, start_soft_actors};
+use parts::{
+    TICK, own_record, snapshot_files, start_checks, start_local_state, start_server, start_soft_actors,
+    state_followers,
+};
 use proposer::LogProposer;
+use restore::LogRestore;
 use running::{Running, ServerSide};
 
 /// The Consul version whose behaviour this is; announced to clients and peers.
@@ -74,6 +82,12 @@ pub enum StartError {
     /// The state.
     #[error("{0}")]
     State(#[from] StateError),
+    /// The state, or a snapshot that was being installed.
+    #[error("{0}")]
+    Snapshot(#[from] crate::actors::kv_store::SnapshotWorkError),
+    /// The data of snapshots.
+    #[error("{0}")]
+    SnapshotFiles(#[from] crate::actors::snapshot_files::SnapshotFileError),
     /// The log.
     #[error("{0}")]
     Raft(#[from] crate::raft::RaftError),
@@ -106,6 +120,9 @@ pub enum StartError {
     /// Where the gossip keys are kept.
     #[error("{0}")]
     Keyring(#[from] gossip::KeyringFileError),
+    /// Members given by hand.
+    #[error("{0}")]
+    Recovery(#[from] recovery::RecoveryError),
     /// Where services and checks are kept.
     #[error("{0}")]
     Disk(#[from] DiskError),
@@ -149,20 +166,30 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     let Ground { data_dir, facts, metrics, gossip, local, .. } = &ground;
     let late_sessions = LateBound::<SessionManager>::default();
     let late_leader = LateBound::<Leader>::default();
+    let late_autopilot = LateBound::<Autopilot>::default();
     let (leadership, led) = watch::channel(Arc::new(Leadership::default()));
     let published = leadership_sender(
         leadership,
         &late_sessions,
-        &late_leader,
+        (&late_leader, &late_autopilot),
         local,
         (gossip.pools(), &facts.node_name),
     );
-    // Until snapshots are made, nobody can be sent one.
-    let data = Arc::new(MemoryData::default());
+    let snapshots = snapshot_files(data_dir.as_ref())?;
+    let data = Arc::new(snapshots.clone());
     let cluster = Cluster::start(&options.cluster, facts, gossip.pools().lan.clone(), data)?;
     let links = cluster.links();
-    let server =
-        start_server(options, facts, data_dir.as_ref(), &late_sessions, published, links.clone(), metrics)?;
+    let followers = state_followers(&late_sessions, &late_leader);
+    let server = start_server(
+        options,
+        facts,
+        data_dir.as_ref(),
+        followers,
+        snapshots,
+        published,
+        links.clone(),
+        metrics,
+    )?;
     let server = ManuallyDrop::new(server);
     let handle = server.raft.handle.clone();
     let state = server.state.clone();
@@ -171,7 +198,30 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         Arc::new(LogProposer::new(handle.clone(), led, options.rpc_hold_timeout, links, Arc::clone(metrics)));
     let proposer: Arc<dyn Proposer> = Arc::<LogProposer>::clone(&way_in);
     let clocks = SessionClocks(late_sessions.clone());
+    let health = start_autopilot(
+        &options.steward,
+        TICK * options.raft_multiplier.max(1),
+        &handle,
+        &state,
+        &proposer,
+        Arc::new(LanServers { pools: gossip.pools(), links: cluster.links() }),
+        metrics,
+        &late_autopilot,
+    );
+    let leader_admin = LeaderAdmin { raft: handle.clone(), health };
+    let admin: Arc<dyn Admin> = Arc::new(ClusterAdmin {
+        here: leader_admin.clone(),
+        proposer: Arc::clone(&way_in),
+        hold: options.steward.hold,
+    });
+    let farewell = Farewell {
+        raft: handle.clone(),
+        admin: Arc::clone(&admin),
+        node_id: facts.node_id.clone(),
+        drain: options.leave_drain_time,
+    };
     let desk = Desk {
+        admin: leader_admin,
         raft: handle.clone(),
         proposer: Arc::clone(&way_in),
         sessions: Arc::new(clocks.clone()),
@@ -184,7 +234,8 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         facts: Arc::clone(facts),
     });
     start_soft_actors(&members, &state, &proposer, &leader, metrics, &late_sessions, &late_leader);
-    gossip.tell_leader(late_leader);
+    gossip.tell_changes(late_leader.sender());
+    gossip.tell_changes(late_autopilot.sender());
     let catalog = Arc::new(Here { state: state.clone(), leader: Arc::clone(&leader) });
     start_local_state(local, catalog, &proposer);
     start_checks(options, local, Others::Here(state.clone()))?;
@@ -212,7 +263,11 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         let lan = gossip.pools().lan.clone();
         actix_rt::spawn(gossip::send_coordinate(endpoints.clone(), lan, coordinates.clone()));
     }
-    let operator = Operator { raft: Arc::new(handle.clone()), restore: Arc::new(NoRestore) };
+    let operator = Operator {
+        raft: Arc::new(handle.clone()),
+        restore: Arc::new(LogRestore::new(Arc::clone(&endpoints.proposer))),
+        admin,
+    };
     let rpc = Arc::new(RpcServices {
         endpoints: endpoints.clone(),
         operator: operator.clone(),
@@ -223,7 +278,8 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         spool: facts.data_dir.clone(),
     });
     cluster.serve(own_record(options, facts), &handle, desk, rpc);
-    let server = Some(ServerSide { server: ManuallyDrop::into_inner(server), cluster });
+    let server =
+        Some(ServerSide { server: ManuallyDrop::into_inner(server), cluster, farewell: Arc::new(farewell) });
     ground.open(options, log, Opening { endpoints, dns, operator: Some(operator), server })
 }
 
@@ -231,11 +287,12 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
 fn leadership_sender(
     leadership: watch::Sender<Arc<Leadership>>,
     sessions: &LateBound<SessionManager>,
-    leader: &LateBound<Leader>,
+    (leader, autopilot): (&LateBound<Leader>, &LateBound<Autopilot>),
     local: &Arc<LocalState>,
     (pools, name): (Arc<gossip::Pools>, &str),
 ) -> Sender<Arc<Leadership>> {
     let (sessions, leader, local) = (sessions.clone(), leader.clone(), Arc::clone(local));
+    let autopilot = autopilot.clone();
     let name = name.to_owned();
     Sender::new(move |news: Arc<Leadership>| {
         let changed = LeadershipChanged { leads: news.is_leader };
@@ -248,6 +305,11 @@ fn leadership_sender(
         }
         sessions.send(changed);
         leader.send(changed);
+        autopilot.send(changed);
+        if news.is_leader && news.peers != before.peers {
+            // Who is a raft peer is shown as a server in the catalog.
+            leader.send(MembersChanged { reaped: false });
+        }
     })
 }
 

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::cluster::Cluster;
 use super::data_dir::DataDir;
 use super::dns::RunningDns;
+use super::farewell::Farewell;
 use super::footprint;
 use super::gossip::RunningGossip;
 use super::links::Request;
@@ -32,6 +33,8 @@ pub struct ServerSide {
     pub server: Server,
     /// The server port and the links to other servers.
     pub cluster: Cluster,
+    /// How it leaves the raft group.
+    pub farewell: Arc<Farewell>,
 }
 
 /// Everything that must be stopped again.
@@ -98,11 +101,20 @@ impl Running {
         };
         let Self { mut signals, watches, gossip, web, dns, local, server, .. } = self;
         watches.stop();
+        let farewell = server.as_ref().map(|side| Arc::clone(&side.farewell));
+        let parting = farewell.as_ref().filter(|_| matches!(reason, Reason::Leave(_)));
+        let limit = STOP_LIMIT + parting.map_or(Duration::ZERO, |farewell| farewell.limit());
         let stopping = async move {
             let code = match reason {
                 Reason::Leave(told) => {
                     info!(target: "agent", "Gracefully shutting down agent...");
+                    if let Some(farewell) = &farewell {
+                        farewell.hand_over().await;
+                    }
                     gossip.leave().await;
+                    if let Some(farewell) = &farewell {
+                        farewell.part().await;
+                    }
                     info!(target: "agent", "Graceful exit completed");
                     if let Some(told) = told {
                         // Whoever asked may have gone.
@@ -120,7 +132,7 @@ impl Running {
         };
         let again = async { while signals.next().await == Caught::Hangup {} };
         tokio::select! {
-            stopped = tokio::time::timeout(STOP_LIMIT, stopping) => match stopped {
+            stopped = tokio::time::timeout(limit, stopping) => match stopped {
                 Ok(Some(code)) => {
                     info!(target: "agent", code, "Exit code");
                     ExitCode::from(code)
@@ -214,7 +226,7 @@ async fn stop(
     local.stop_checks();
     local.keep_now();
     gossip.stop().await;
-    let Some(ServerSide { server, cluster }) = server else { return true };
+    let Some(ServerSide { server, cluster, .. }) = server else { return true };
     let mut well = true;
     if let Err(failure) = server.raft.stop().await {
         error!(target: "agent.server.raft", error = %failure, "raft did not end well");

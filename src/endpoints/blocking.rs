@@ -132,13 +132,18 @@ async fn park<R: BlockingRead>(
     drain: &Drain,
 ) -> Result<(), EndpointError> {
     let mut deadline = pin!(deadline);
+    let restored = endpoints.state.view().restored;
     let mut watch = pin!(endpoints.state.watches().subscribe(read.topics()));
     loop {
         // Forget the wake before looking, so that a change after the look is not missed.
         watch.rearm();
-        let index = read.index(endpoints, &endpoints.state.view())?;
-        if index.max(1) > options.min_index || drain.is_draining() {
-            return Ok(());
+        {
+            let view = endpoints.state.view();
+            let index = read.index(endpoints, &view)?.max(1);
+            // After a restore the index may be one that was passed long ago: who waits for more must hear of it now.
+            if index > options.min_index || drain.is_draining() || view.restored != restored {
+                return Ok(());
+            }
         }
         match select(watch.as_mut(), deadline.as_mut()).await {
             Either::Left(_) => refresh(endpoints, options).await?,

@@ -294,7 +294,12 @@ impl FarSide {
                 }
                 Ok(Outcome::Done)
             }
-            Command::SessionCreate(_) | Command::ReapTombstones { .. } => {
+            Command::SessionCreate(_)
+            | Command::ReapTombstones { .. }
+            | Command::RestoreChunk(_)
+            | Command::RestoreFinish(_)
+            | Command::RestoreAbort { .. }
+            | Command::Autopilot { .. } => {
                 Err(EndpointError::Internal("a client agent cannot propose this".into()))
             }
         }

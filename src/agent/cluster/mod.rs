@@ -12,6 +12,7 @@ mod desk;
 mod directory;
 mod founding;
 mod port;
+mod steward;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::raft::{PeerMessage, ServerRecord};
 use crate::rpc::server::{self, RpcServices};
 
 pub use desk::Desk;
+pub use steward::{ClusterAdmin, StewardOptions, start_autopilot};
 
 use directory::LanDirectory;
 use founding::Founding;
@@ -188,5 +190,9 @@ pub struct RaftLinks(pub Links);
 impl PeerTransport for RaftLinks {
     fn send(&mut self, to: &ServerRecord, message: PeerMessage) -> bool {
         self.0.send(to, &message)
+    }
+
+    fn find(&self, raft_id: u64) -> Option<ServerRecord> {
+        self.0.server(raft_id)
     }
 }

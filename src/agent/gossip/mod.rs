@@ -9,12 +9,14 @@ mod join;
 mod keyring_file;
 mod members;
 mod options;
+mod servers;
 mod tags;
 
 pub use catalog::{LanMembers, send_coordinate, write_coordinates};
 pub use keyring_file::KeyringFileError;
 pub use members::{NEW_LEADER, Pools};
 pub use options::GossipOptions;
+pub use servers::LanServers;
 pub use tags::{expected_servers, server_port};
 
 use std::net::SocketAddr;
@@ -32,8 +34,8 @@ use self::options::PoolOptions;
 use self::tags::{Role, ServerFacts, role};
 use super::StartError;
 use super::data_dir::DataDir;
-use super::links::{LateBound, Request};
-use crate::actors::leader::{Leader, MembersChanged};
+use super::links::Request;
+use crate::actors::leader::MembersChanged;
 use crate::actors::mailbox::Sender;
 use crate::actors::member_list::{self, Area, MemberEvent, Plan, PoolHandle, SnapshotFile};
 use crate::actors::supervision::ExitProcess;
@@ -90,13 +92,13 @@ impl RunningGossip {
         self.pools.lan.encrypted()
     }
 
-    /// Has the leader look at the members when they change.
-    pub fn tell_leader(&self, leader: LateBound<Leader>) {
+    /// Has somebody look at the members when they change.
+    pub fn tell_changes(&self, who: Sender<MembersChanged>) {
         self.pools.lan.subscribe(Sender::new(move |happened: MemberEvent| match happened.event {
             Event::Joined(_) | Event::Updated(_) | Event::Failed(_) | Event::Left(_) => {
-                leader.send(MembersChanged { reaped: false });
+                who.send(MembersChanged { reaped: false });
             }
-            Event::Reaped(_) => leader.send(MembersChanged { reaped: true }),
+            Event::Reaped(_) => who.send(MembersChanged { reaped: true }),
             _ => {}
         }));
     }
