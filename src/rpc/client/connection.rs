@@ -133,7 +133,8 @@ impl Slot {
     /// Keeps a stream for another call, if it belongs to the connection of now.
     pub fn give_back(&self, stream: MuxStream) {
         let mut state = self.state.lock();
-        let current = state.session.as_ref().is_some_and(|session| stream.is_of(session) && session.is_usable());
+        let current =
+            state.session.as_ref().is_some_and(|session| stream.is_of(session) && session.is_usable());
         if current && state.idle.len() < KEPT_STREAMS {
             state.idle.push(stream);
         }
@@ -142,7 +143,8 @@ impl Slot {
     /// Closes the connection if nobody used it for so long; whether the slot may be forgotten.
     pub fn close_if_idle(&self, now: Instant, idle: Duration) -> bool {
         let used = self.state.lock().used;
-        let old = self.calls.load(Ordering::Relaxed) == 0 && used.is_some_and(|used| now.duration_since(used) >= idle);
+        let old = self.calls.load(Ordering::Relaxed) == 0
+            && used.is_some_and(|used| now.duration_since(used) >= idle);
         if old {
             self.close();
         }

@@ -21,8 +21,8 @@ use tokio::time::{Instant, timeout};
 use super::codec::frame::{self, RequestHeader, ResponseHeader};
 use super::codec::{Cursor, Malformed, Pack, Unpack, from_bytes};
 use super::mux::{MuxError, MuxStream, Write as _};
-pub use router::{Effect, Router, RouterOptions};
 use connection::Slot;
+pub use router::{Effect, Router, RouterOptions};
 
 /// What goes before a server's error, once for each hop.
 pub const RPC_PREFIX: &str = "rpc error making call: ";
@@ -138,8 +138,7 @@ impl RpcClient {
         let slot = self.slot(server);
         let call = slot.begin();
         let (mut stream, number) = slot.stream(server, &self.options, self.runtime.as_ref()).await?;
-        let bytes =
-            frame::pack(&RequestHeader { seq: number, service_method: method.to_owned() }, request);
+        let bytes = frame::pack(&RequestHeader { seq: number, service_method: method.to_owned() }, request);
         let exchange = exchange(&mut stream, &bytes, number);
         let reply = match limit {
             Some(limit) => timeout(limit, exchange).await.unwrap_or(Err(RpcError::Timeout)),

@@ -126,7 +126,9 @@ async fn failures_say_what_is_known() {
     assert!(matches!(error, RpcError::Malformed(_)), "{error}");
     let nobody = nobody().await;
     let error = client.call::<()>(nobody, "Session.Apply", &(), None).await.unwrap_err();
-    let text = format!("rpc error getting client: failed to get conn: dial tcp {nobody}: connect: connection refused");
+    let text = format!(
+        "rpc error getting client: failed to get conn: dial tcp {nobody}: connect: connection refused"
+    );
     assert_eq!(error.to_string(), text);
     assert!(matches!(error, RpcError::NotSent(_)));
 }

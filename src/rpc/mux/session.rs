@@ -11,9 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::header::{Flags, Header, Kind, LENGTH};
 use super::stream::{MuxStream, StreamState};
-use super::{
-    BUFFERED_LIMIT, MAX_STREAMS, MuxError, OUTGOING_CLOSE, PINGS, Pings, WINDOW, WRITE_TIMEOUT,
-};
+use super::{BUFFERED_LIMIT, MAX_STREAMS, MuxError, OUTGOING_CLOSE, PINGS, Pings, WINDOW, WRITE_TIMEOUT};
 
 /// First capacity of the buffer for what comes in.
 const READ_BUFFER: usize = 16 * 1024;

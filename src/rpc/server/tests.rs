@@ -169,7 +169,8 @@ fn set(key: &str, value: &str) -> KvsRequest {
 }
 
 fn get(key: &str, index: u64) -> Query<KeyRequest> {
-    let options = QueryOptions { min_index: index, max_wait: Duration::from_secs(60), ..QueryOptions::default() };
+    let options =
+        QueryOptions { min_index: index, max_wait: Duration::from_secs(60), ..QueryOptions::default() };
     let key = Key(Bytes::copy_from_slice(key.as_bytes()));
     Query { common: ReadOptions::new(&options, ""), own: KeyRequest { datacenter: "dc1".into(), key } }
 }
@@ -180,7 +181,11 @@ struct Caller {
 }
 
 impl Caller {
-    async fn call<R: Unpack>(&self, method: &str, request: &impl crate::rpc::codec::Pack) -> Result<R, RpcError> {
+    async fn call<R: Unpack>(
+        &self,
+        method: &str,
+        request: &impl crate::rpc::codec::Pack,
+    ) -> Result<R, RpcError> {
         soon(self.client.call(self.server, method, request, None)).await
     }
 }
@@ -210,7 +215,8 @@ async fn a_recorded_connection_is_answered() {
     assert_eq!((frames[0].0, frames[0].1), (1, 2), "{frames:?}");
     let pong = frames.iter().filter(|frame| (frame.0, frame.1) == (2, 2)).count();
     assert_eq!(pong, 1);
-    let data: Vec<u8> = frames.iter().filter(|frame| frame.0 == 0).flat_map(|frame| frame.2.clone()).collect();
+    let data: Vec<u8> =
+        frames.iter().filter(|frame| frame.0 == 0).flat_map(|frame| frame.2.clone()).collect();
     let (mut buffer, mut cut) = (bytes::BytesMut::from(&*data), Frames::new(1 << 20));
     let mut methods = Vec::new();
     while let Some((header, _)) = cut.next(&mut buffer).unwrap() {
@@ -289,14 +295,18 @@ async fn a_thousand_wait_on_one_connection() {
 #[tokio::test]
 async fn sessions_keep_the_checks_an_agent_settled() {
     let (caller, server) = caller().await;
-    let session = Session { node: "cli1".into(), node_checks: vec!["serfHealth".into()], ..Session::default() };
+    let session =
+        Session { node: "cli1".into(), node_checks: vec!["serfHealth".into()], ..Session::default() };
     let id: String = caller.call("Session.Apply", &SessionApply::create("dc1", session)).await.unwrap();
     let ask = |id: &str| Query { common: ReadOptions::default(), own: SessionRequest::new("dc1", id) };
     let found: Reply<Sessions> = caller.call("Session.Get", &ask(&id)).await.unwrap();
     assert_eq!(found.own.sessions[0].node_checks, ["serfHealth"]);
     assert_eq!(found.own.sessions.len(), 1);
     assert!(server.services.endpoints.state.view().sessions.contains_key(&*id));
-    assert_eq!(caller.call::<String>("Session.Apply", &SessionApply::destroy("dc1", &id)).await, Ok(String::new()));
+    assert_eq!(
+        caller.call::<String>("Session.Apply", &SessionApply::destroy("dc1", &id)).await,
+        Ok(String::new())
+    );
     let gone: Reply<Sessions> = caller.call("Session.Renew", &ask(&id)).await.unwrap();
     assert!(gone.own.sessions.is_empty());
     let stranger = Session { node: "stranger".into(), ..Session::default() };
@@ -312,14 +322,40 @@ async fn recorded_requests_are_answered() {
     connection.write_all(&[0]).await.unwrap();
     let mut answered = 0;
     for name in [
-        "Status_Leader", "Status_Peers", "Status_RaftStats", "Catalog_ListDatacenters", "Catalog_ListNodes",
-        "Catalog_ListServices", "Catalog_Register_2", "Catalog_NodeServices", "Catalog_NodeServiceList",
-        "Catalog_ServiceNodes", "Catalog_GatewayServices", "Catalog_Deregister", "Health_ServiceNodes",
-        "Health_NodeChecks", "Health_ServiceChecks", "Health_ChecksInState", "Coordinate_Update",
-        "Coordinate_ListDatacenters", "Coordinate_ListNodes", "Coordinate_Node", "Internal_NodeInfo",
-        "Internal_NodeDump", "Internal_ServiceDump", "Internal_EventFire", "KVS_Apply", "KVS_Get",
-        "KVS_Get_stale", "KVS_Get_consistent", "KVS_List", "KVS_ListKeys", "Session_List", "Txn_Apply",
-        "Txn_Read", "Operator_RaftGetConfiguration",
+        "Status_Leader",
+        "Status_Peers",
+        "Status_RaftStats",
+        "Catalog_ListDatacenters",
+        "Catalog_ListNodes",
+        "Catalog_ListServices",
+        "Catalog_Register_2",
+        "Catalog_NodeServices",
+        "Catalog_NodeServiceList",
+        "Catalog_ServiceNodes",
+        "Catalog_GatewayServices",
+        "Catalog_Deregister",
+        "Health_ServiceNodes",
+        "Health_NodeChecks",
+        "Health_ServiceChecks",
+        "Health_ChecksInState",
+        "Coordinate_Update",
+        "Coordinate_ListDatacenters",
+        "Coordinate_ListNodes",
+        "Coordinate_Node",
+        "Internal_NodeInfo",
+        "Internal_NodeDump",
+        "Internal_ServiceDump",
+        "Internal_EventFire",
+        "KVS_Apply",
+        "KVS_Get",
+        "KVS_Get_stale",
+        "KVS_Get_consistent",
+        "KVS_List",
+        "KVS_ListKeys",
+        "Session_List",
+        "Txn_Apply",
+        "Txn_Read",
+        "Operator_RaftGetConfiguration",
     ] {
         connection.write_all(&recorded(&format!("{name}.req.bin"))).await.unwrap();
         let (header, _) = soon(reply(&mut connection)).await;
@@ -356,7 +392,10 @@ async fn what_is_unknown_closes_the_stream_and_what_is_refused_does_not() {
         let header = RequestHeader { seq: 9, service_method: method.into() };
         connection.write_all(&[&[0][..], &pack(&header, &())].concat()).await.unwrap();
         let (header, body) = soon(reply(&mut connection)).await;
-        assert_eq!((&*header.error, header.seq, &*header.service_method, &body[..]), (text, 9, method, &[0x80][..]));
+        assert_eq!(
+            (&*header.error, header.seq, &*header.service_method, &body[..]),
+            (text, 9, method, &[0x80][..])
+        );
         let again = RequestHeader { seq: 10, service_method: "Status.Ping".into() };
         let sent = connection.write_all(&pack(&again, &())).await;
         if goes_on {

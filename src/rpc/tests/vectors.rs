@@ -145,7 +145,10 @@ fn the_health_of_servers_reads() {
     let (_, body) = frame("Operator_ServerHealth.resp.bin");
     let health: OperatorHealth = from_bytes(&body).unwrap();
     let server = &health.servers[0];
-    assert_eq!((&*server.name, &*server.version, server.last_index, server.serf_status), ("srv1", "1.8.7", 35, 1));
+    assert_eq!(
+        (&*server.name, &*server.version, server.last_index, server.serf_status),
+        ("srv1", "1.8.7", 35, 1)
+    );
     // Written with a zone of its own; ours is always UTC.
     assert_eq!(server.stable_since, GoTime { seconds: 1_795_281_090, nanoseconds: 642_985_301 });
     assert_eq!(from_bytes::<OperatorHealth>(&to_bytes(&health)), Ok(health));
