@@ -152,8 +152,20 @@ pub async fn create(
     datacenter: Option<&str>,
     mut request: SessionRequest,
 ) -> Result<Arc<str>, EndpointError> {
-    check_datacenter(endpoints, datacenter)?;
     request.settle_checks();
+    create_as_asked(endpoints, datacenter, request).await
+}
+
+/// As [`create`], for requests whose lists of checks mean what they say: an agent has settled them already.
+///
+/// # Errors
+/// As [`create`].
+pub async fn create_as_asked(
+    endpoints: &Endpoints,
+    datacenter: Option<&str>,
+    request: SessionRequest,
+) -> Result<Arc<str>, EndpointError> {
+    check_datacenter(endpoints, datacenter)?;
     let refuse = |text: String| Err(refusal(endpoints, text));
     if request.node.is_empty() {
         return refuse("Must provide Node".into());

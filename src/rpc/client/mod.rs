@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use parking_lot::Mutex;
+use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
 use super::codec::frame::{self, RequestHeader, ResponseHeader};
@@ -94,12 +95,14 @@ impl Default for ClientOptions {
 pub struct RpcClient {
     slots: Mutex<HashMap<SocketAddr, Arc<Slot>>>,
     options: ClientOptions,
+    /// Where connections live; calls may come from anywhere.
+    runtime: Option<Handle>,
 }
 
 impl RpcClient {
-    /// Without any connection yet.
+    /// Without any connection yet. Connections live on the runtime this is called on, calls may be made on others.
     pub fn new(options: ClientOptions) -> Self {
-        Self { slots: Mutex::default(), options }
+        Self { slots: Mutex::default(), options, runtime: Handle::try_current().ok() }
     }
 
     fn slot(&self, server: SocketAddr) -> Arc<Slot> {
@@ -134,7 +137,7 @@ impl RpcClient {
     ) -> Result<Bytes, RpcError> {
         let slot = self.slot(server);
         let call = slot.begin();
-        let (mut stream, number) = slot.stream(server, &self.options).await?;
+        let (mut stream, number) = slot.stream(server, &self.options, self.runtime.as_ref()).await?;
         let bytes = frame::pack(&RequestHeader { seq: number, service_method: method.to_owned() }, request);
         let exchange = exchange(&mut stream, &bytes, number);
         let reply = match limit {

@@ -72,6 +72,12 @@ impl Router {
         }
     }
 
+    /// Takes these servers in this order.
+    #[cfg(test)]
+    pub(super) fn adopt(&self, servers: &[SocketAddr]) {
+        *self.servers.lock() = servers.to_vec();
+    }
+
     /// How many servers are known.
     pub fn known(&self) -> usize {
         self.servers.lock().len()

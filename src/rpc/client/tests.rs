@@ -86,7 +86,7 @@ async fn nobody() -> SocketAddr {
 fn router(servers: &[SocketAddr], hold: Duration) -> Router {
     let router = Router::new(client(), RouterOptions { hold, ..RouterOptions::default() });
     // One after the other, each at the end, so that the order is known.
-    router.servers.lock().extend(servers);
+    router.adopt(servers);
     router
 }
 

@@ -6,7 +6,7 @@
 //!
 //! Bounds: a stream never has more on its way to us than its window ([`WINDOW`]); a session never buffers more than
 //! [`BUFFERED_LIMIT`] of unfinished requests, nor more than [`OUTGOING_LIMIT`] that the peer has not taken; who does
-//! not take what we write for [`WRITE_TIMEOUT`] or does not answer a ping for [`PING_TIMEOUT`] is let go.
+//! not take what we write for [`WRITE_TIMEOUT`] or does not answer a ping for the time of [`PINGS`] is let go.
 
 mod header;
 mod session;
@@ -30,12 +30,19 @@ pub const BUFFERED_LIMIT: usize = 64 << 20;
 pub const OUTGOING_LIMIT: usize = 4 << 20;
 /// Bytes waiting to be written, answers to pings and windows included, before a session is closed.
 const OUTGOING_CLOSE: usize = 16 << 20;
-/// Time between pings.
-pub const PING_INTERVAL: Duration = Duration::from_secs(30);
-/// Time an answer to a ping may take.
-pub const PING_TIMEOUT: Duration = Duration::from_secs(10);
+/// Time between pings, and how long an answer to one may take.
+pub const PINGS: Pings = Pings { interval: Duration::from_secs(30), timeout: Duration::from_secs(10) };
 /// Time the other side may take to accept what was written.
 pub const WRITE_TIMEOUT: Duration = Duration::from_secs(10);
+
+/// When pings are sent.
+#[derive(Debug, Clone, Copy)]
+pub struct Pings {
+    /// Time between them.
+    pub interval: Duration,
+    /// Time an answer may take.
+    pub timeout: Duration,
+}
 
 /// Why a session or a stream ended.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]

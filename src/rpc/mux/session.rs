@@ -11,9 +11,7 @@ use tokio::time::{Instant, sleep_until, timeout};
 
 use super::header::{Flags, Header, Kind, LENGTH};
 use super::stream::{MuxStream, StreamState};
-use super::{
-    BUFFERED_LIMIT, MAX_STREAMS, MuxError, OUTGOING_CLOSE, PING_INTERVAL, PING_TIMEOUT, WINDOW, WRITE_TIMEOUT,
-};
+use super::{BUFFERED_LIMIT, MAX_STREAMS, MuxError, OUTGOING_CLOSE, PINGS, Pings, WINDOW, WRITE_TIMEOUT};
 
 /// First capacity of the buffer for what comes in.
 const READ_BUFFER: usize = 16 * 1024;
@@ -64,7 +62,7 @@ impl Session {
         R: AsyncRead + Send + 'static,
         W: AsyncWrite + Send + 'static,
     {
-        Self::start(read, write, limit, false)
+        Self::start(read, write, limit, false, PINGS)
     }
 
     /// The side that accepts streams. Bodies of frames may be `limit` bytes long.
@@ -73,10 +71,10 @@ impl Session {
         R: AsyncRead + Send + 'static,
         W: AsyncWrite + Send + 'static,
     {
-        Self::start(read, write, limit, true)
+        Self::start(read, write, limit, true, PINGS)
     }
 
-    fn start<R, W>(read: R, write: W, limit: usize, accepts: bool) -> Self
+    pub(super) fn start<R, W>(read: R, write: W, limit: usize, accepts: bool, pings: Pings) -> Self
     where
         R: AsyncRead + Send + 'static,
         W: AsyncWrite + Send + 'static,
@@ -100,7 +98,7 @@ impl Session {
             over: watch::Sender::new(false),
             limit,
         });
-        tokio::spawn(writing(Arc::clone(&shared), write));
+        tokio::spawn(writing(Arc::clone(&shared), write, pings));
         let reader = Arc::clone(&shared);
         tokio::spawn(async move {
             let why = reading(&reader, read).await;
@@ -218,10 +216,11 @@ impl Inner {
 }
 
 /// Writes what waits, and pings.
-async fn writing<W: AsyncWrite>(shared: Arc<Shared>, write: W) {
+async fn writing<W: AsyncWrite>(shared: Arc<Shared>, write: W, times: Pings) {
     let mut write = std::pin::pin!(write);
     let mut batch = Vec::new();
-    let mut next_ping = Instant::now() + PING_INTERVAL;
+    let mut next_ping = Instant::now() + times.interval;
+    let mut pending = false;
     let mut pings = 0_u32;
     loop {
         let over = {
@@ -265,13 +264,15 @@ async fn writing<W: AsyncWrite>(shared: Arc<Shared>, write: W) {
                     inner.ping_sent = true;
                     inner.push(Header { kind: Kind::Ping, flags: Flags::SYN, stream: 0, length: pings });
                     pings = pings.wrapping_add(1);
-                    next_ping = Instant::now() + PING_TIMEOUT;
+                    next_ping = Instant::now() + times.timeout;
+                    pending = true;
                 }
             }
         }
-        if next_ping <= Instant::now() + PING_TIMEOUT && !shared.inner.lock().ping_sent {
+        if pending && !shared.inner.lock().ping_sent {
             // It was answered.
-            next_ping = Instant::now() + PING_INTERVAL;
+            pending = false;
+            next_ping = Instant::now() + times.interval;
         }
     }
 }
@@ -296,10 +297,10 @@ async fn reading<R: AsyncRead>(shared: &Arc<Shared>, read: R) -> MuxError {
         if let Some(why) = &inner.closed {
             return why.clone();
         }
-        let mut opened = false;
+        let (mut opened, mut answered) = (false, false);
         let before = inner.outgoing.len();
         loop {
-            match step(&mut inner, &mut buffer, shared.limit) {
+            match step(&mut inner, &mut buffer, shared.limit, &mut answered) {
                 Ok(Some(opens)) => opened |= opens,
                 Ok(None) => break,
                 Err(why) => {
@@ -319,14 +320,19 @@ async fn reading<R: AsyncRead>(shared: &Arc<Shared>, read: R) -> MuxError {
         if opened {
             shared.accept.notify_one();
         }
-        if wrote {
+        if wrote || answered {
             shared.out.notify_one();
         }
     }
 }
 
 /// Takes one frame in; whether it opened a stream, or nothing if it is not here as a whole.
-fn step(inner: &mut Inner, buffer: &mut BytesMut, limit: usize) -> Result<Option<bool>, &'static str> {
+fn step(
+    inner: &mut Inner,
+    buffer: &mut BytesMut,
+    limit: usize,
+    answered: &mut bool,
+) -> Result<Option<bool>, &'static str> {
     let Some(header) = Header::read(buffer)? else { return Ok(None) };
     let payload = match header.kind {
         Kind::Data => header.length as usize,
@@ -356,6 +362,8 @@ fn step(inner: &mut Inner, buffer: &mut BytesMut, limit: usize) -> Result<Option
                 inner.push(Header { flags: Flags::ACK, ..header });
             } else if header.flags.has(Flags::ACK) {
                 inner.ping_sent = false;
+                // The writer counts anew.
+                *answered = true;
             }
         }
         Kind::GoAway => inner.remote_away = true,

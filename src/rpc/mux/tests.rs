@@ -6,7 +6,7 @@ use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _, DuplexStream, duplex, spl
 use tokio::time::timeout;
 
 use super::header::{Flags, Header, Kind, LENGTH};
-use super::{MuxError, MuxStream, Session, WINDOW, Write as _};
+use super::{MuxError, MuxStream, Pings, Session, WINDOW, Write as _};
 use crate::rpc::codec::frame::{RequestHeader, pack};
 use crate::state::record::KvEntry;
 
@@ -131,13 +131,6 @@ impl Hand {
         soon(self.0.read_exact(&mut bytes)).await.unwrap();
         Header::read(&bytes).unwrap().unwrap()
     }
-
-    /// As [`Hand::next`], however long it takes.
-    async fn next_late(&mut self) -> Header {
-        let mut bytes = [0; LENGTH];
-        self.0.read_exact(&mut bytes).await.unwrap();
-        Header::read(&bytes).unwrap().unwrap()
-    }
 }
 
 fn by_hand() -> (Hand, Session) {
@@ -217,13 +210,16 @@ async fn streams_are_bounded() {
     assert_eq!(server.streams(), super::MAX_STREAMS);
 }
 
-#[tokio::test(start_paused = true)]
+#[tokio::test]
 async fn who_does_not_answer_pings_is_let_go() {
-    let (mut hand, server) = by_hand();
-    let ping = hand.next_late().await;
+    let (one, other) = duplex(1 << 20);
+    let (read, write) = split(other);
+    let pings = Pings { interval: Duration::from_millis(100), timeout: Duration::from_millis(1_000) };
+    let (mut hand, server) = (Hand(one), Session::start(read, write, LIMIT, true, pings));
+    let ping = hand.next().await;
     assert_eq!((ping.kind, ping.flags, ping.length), (Kind::Ping, Flags::SYN, 0));
     hand.send(Kind::Ping, Flags::ACK, 0, 0, b"").await;
-    let ping = hand.next_late().await;
+    let ping = hand.next().await;
     assert_eq!((ping.kind, ping.length), (Kind::Ping, 1));
     assert!(server.accept().await.is_none());
     assert_eq!(server.closed(), Some(MuxError::Connection("keepalive timeout".into())));
