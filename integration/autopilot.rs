@@ -52,7 +52,13 @@ fn peers(agent: &Agent) -> Option<String> {
         .as_array()?
         .iter()
         .map(|server| {
-            let mark = if server["Leader"] == true { "*" } else if server["Voter"] == true { "" } else { "?" };
+            let mark = if server["Leader"] == true {
+                "*"
+            } else if server["Voter"] == true {
+                ""
+            } else {
+                "?"
+            };
             format!("{}{mark}", server["Node"].as_str().unwrap_or_default())
         })
         .collect();
@@ -64,7 +70,8 @@ fn peers(agent: &Agent) -> Option<String> {
 #[track_caller]
 fn wait_peers(agents: &[&Agent], wanted: &str) {
     for agent in agents {
-        let found = eventually(LIMIT, || peers(agent).filter(|found| found.replace('*', "") == wanted).map(drop));
+        let found =
+            eventually(LIMIT, || peers(agent).filter(|found| found.replace('*', "") == wanted).map(drop));
         assert!(found.is_some(), "{wanted:?} but {:?}\n{}", peers(agent), agent.output());
     }
 }
@@ -114,7 +121,10 @@ fn three_servers_look_after_each_other() {
         assert_eq!((code, out.lines().count()), (Some(0), 4), "{out}{err}");
         let own = agent.get("/v1/agent/self").json();
         assert_eq!(own["Stats"]["raft"]["num_peers"], "2");
-        assert_eq!(own["Stats"]["raft"]["latest_configuration"].as_str().unwrap().matches("Suffrage:Voter").count(), 3);
+        assert_eq!(
+            own["Stats"]["raft"]["latest_configuration"].as_str().unwrap().matches("Suffrage:Voter").count(),
+            3
+        );
     }
 
     // The configuration is one for all.
@@ -164,7 +174,9 @@ fn a_dead_server_is_removed_and_one_may_be_alone() {
     wait_peers(&rest, &wanted.join(" "));
     println!("removed {:?} after its death", begun.elapsed());
     // One of two is a half: it stays.
-    assert!(rest[0].output().contains("Attempting removal") || rest[1].output().contains("Attempting removal"));
+    assert!(
+        rest[0].output().contains("Attempting removal") || rest[1].output().contains("Attempting removal")
+    );
 }
 
 #[test]
@@ -179,11 +191,8 @@ fn one_of_three_is_recovered_by_hand() {
     let raft = all[2].data().join("raft");
     assert!(fs::read_to_string(raft.join("peers.info")).unwrap().contains("peers.json"));
 
-    let address = format!(
-        "{}:{}",
-        all[2].config()["bind_addr"].as_str().unwrap(),
-        all[2].config()["ports"]["server"]
-    );
+    let address =
+        format!("{}:{}", all[2].config()["bind_addr"].as_str().unwrap(), all[2].config()["ports"]["server"]);
     fs::write(raft.join("peers.json"), format!("[\"{address}\"]")).unwrap();
     all[2].start_again();
     assert_eq!(all[2].wait_exit(LIMIT).code(), Some(1), "a list of addresses is of no use");

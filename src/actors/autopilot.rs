@@ -200,7 +200,8 @@ impl Autopilot {
             return self.end(false, context);
         };
         let parts = self.parts.clone();
-        let newcomer = if let Work::Change(Step::Add(server)) = &work { Some(server.raft_id()) } else { None };
+        let newcomer =
+            if let Work::Change(Step::Add(server)) = &work { Some(server.raft_id()) } else { None };
         let carried_out = async move { carry_out(&parts, work).await };
         context.spawn(carried_out.into_actor(self).map(move |outcome, autopilot, context| {
             if let Err(error) = &outcome {
@@ -341,7 +342,11 @@ impl Autopilot {
             .into_iter()
             .filter_map(|step| if let Step::ForceLeave(name) = step { Some(name) } else { None })
             .collect();
-        if names.is_empty() { changes.into_iter().next().map(Work::Change) } else { Some(Work::ForceLeave(names)) }
+        if names.is_empty() {
+            changes.into_iter().next().map(Work::Change)
+        } else {
+            Some(Work::ForceLeave(names))
+        }
     }
 
     /// Members that raft has not heard for long.

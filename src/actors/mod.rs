@@ -15,5 +15,6 @@ pub mod member_list;
 pub mod raft_handle;
 pub mod raft_node;
 pub mod session_manager;
+pub mod snapshot_files;
 pub mod supervision;
 pub mod watches;

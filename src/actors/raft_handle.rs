@@ -16,14 +16,16 @@ use tokio::sync::oneshot;
 use super::mailbox::{Credit, Credits};
 use super::raft_node::RaftNodeActor;
 use super::raft_node::messages::{
-    AppliedUpTo, Campaign, CompactTo, Found, GetGroup, GetStatus, PeerGone, PeerSendFailed, Propose, ProposeMembership,
-    ReadIndex, Shutdown, SnapshotInstalled, SnapshotReady, SnapshotSent, Step, TransferLeader,
+    AppliedUpTo, Campaign, CompactTo, Found, GetGroup, GetStatus, PeerGone, PeerSendFailed, Propose,
+    ProposeMembership, ReadIndex, Shutdown, SnapshotInstalled, SnapshotReady, SnapshotSent, Step,
+    TransferLeader,
 };
 use crate::endpoints::operator::{RaftInfo, RaftStatus};
 use crate::endpoints::{Applied, EndpointError, LeaderRead, Leadership};
 use crate::metrics::{Counter, Metrics, Timer};
 use crate::raft::{
-    Manifest, Membership, MembershipChange, PeerMessage, PeerProgress, ProposeError, ReadMode, Role, ServerRecord, Status,
+    Manifest, Membership, MembershipChange, PeerMessage, PeerProgress, ProposeError, ReadMode, Role,
+    ServerRecord, Status,
 };
 
 /// Proposals that may wait at once; the next is answered "busy".

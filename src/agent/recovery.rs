@@ -110,7 +110,11 @@ impl Recovery {
 fn explain(raft: &Path) {
     let path = raft.join(INFO_FILE);
     let written = fs::create_dir_all(raft).and_then(|()| {
-        if fs::read(&path).is_ok_and(|found| found == INFO.as_bytes()) { Ok(()) } else { fs::write(&path, INFO) }
+        if fs::read(&path).is_ok_and(|found| found == INFO.as_bytes()) {
+            Ok(())
+        } else {
+            fs::write(&path, INFO)
+        }
     });
     if let Err(error) = written {
         warn!(target: "agent.server", path = %path.display(), error = %error, "cannot write how recovery works");
@@ -119,9 +123,11 @@ fn explain(raft: &Path) {
 
 fn parse(text: &[u8]) -> Result<Membership, String> {
     if serde_json::from_slice::<Vec<String>>(text).is_ok_and(|old| !old.is_empty()) {
-        return Err("it lists addresses only, as for raft protocol 2; list objects with id, address and non_voter \
+        return Err(
+            "it lists addresses only, as for raft protocol 2; list objects with id, address and non_voter \
                     (see peers.info)"
-            .into());
+                .into(),
+        );
     }
     let entries: Vec<Entry> = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     let (mut addresses, mut ids) = (BTreeSet::new(), BTreeSet::new());
@@ -141,7 +147,11 @@ fn parse(text: &[u8]) -> Result<Membership, String> {
         // Its name is written down once gossip tells it.
         let server = ServerRecord { name: entry.id.clone(), node_id: entry.id, address: entry.address };
         let id = server.raft_id();
-        if entry.non_voter { members.learners.push(id) } else { members.voters.push(id) }
+        if entry.non_voter {
+            members.learners.push(id)
+        } else {
+            members.voters.push(id)
+        }
         members.servers.insert(id, server);
     }
     if members.voters.is_empty() {
@@ -189,7 +199,8 @@ mod tests {
             let error = parse(text.as_bytes()).unwrap_err();
             assert!(error.contains(want), "{text}: {error}");
         }
-        let learner = r#"[{"id":"a","address":"10.0.0.1:1"},{"id":"b","address":"[::1]:1","non_voter":true}]"#;
+        let learner =
+            r#"[{"id":"a","address":"10.0.0.1:1"},{"id":"b","address":"[::1]:1","non_voter":true}]"#;
         let members = parse(learner.as_bytes()).unwrap();
         assert_eq!((members.voters.len(), members.learners.len()), (1, 1));
     }

@@ -173,7 +173,9 @@ mod tests {
     #[test]
     fn tolerance_counts_healthy_voters() {
         // Voters, how many of them are healthy, what Consul says.
-        for (voters, healthy, want) in [(1, 1, 0), (2, 2, 0), (3, 3, 1), (3, 2, 0), (4, 4, 1), (5, 5, 2), (5, 3, 0)] {
+        for (voters, healthy, want) in
+            [(1, 1, 0), (2, 2, 0), (3, 3, 1), (3, 2, 0), (4, 4, 1), (5, 5, 2), (5, 3, 0)]
+        {
             let mut health = Health::default();
             let sign = |id| if id <= healthy { GOOD } else { Sign::default() };
             health.observe((1..=voters).map(|id| (id, Some(Standing::Alive), sign(id))), &MEASURE, 0);

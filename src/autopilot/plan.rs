@@ -116,7 +116,9 @@ pub fn promote(scene: &Scene<'_>) -> Vec<Step> {
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum Kept {
     /// Too few voters would remain.
-    #[error("removing {dead} of {voters} servers would leave fewer than the {min_quorum} that min_quorum asks for")]
+    #[error(
+        "removing {dead} of {voters} servers would leave fewer than the {min_quorum} that min_quorum asks for"
+    )]
     MinQuorum {
         /// Dead servers.
         dead: usize,

@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use raft::eraftpb::{ConfChangeV2, Entry, EntryType, HardState, Message, MessageType};
-use raft::{RawNode, SnapshotStatus, SoftState, StateRole, Storage};
+use raft::{ProgressState, RawNode, SnapshotStatus, SoftState, StateRole, Storage};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -341,8 +341,13 @@ impl<L: LogStore, W> Driver<L, W> {
         if self.is_leader() {
             let floor = target.saturating_sub(self.config.follower_window);
             for (id, progress) in self.node.raft.prs().iter() {
-                if *id != self.config.id && progress.recent_active && progress.matched >= floor {
-                    target = target.min(progress.matched);
+                // A server that gets a snapshot needs what follows that, or it would need the next one at once.
+                let has = match progress.state {
+                    ProgressState::Snapshot => progress.pending_snapshot,
+                    _ => progress.matched,
+                };
+                if *id != self.config.id && progress.recent_active && has >= floor {
+                    target = target.min(has);
                 }
             }
         }

@@ -18,7 +18,9 @@ pub fn routes() -> Vec<Route> {
     vec![
         Route::new("/v1/operator/raft/configuration", &["GET"], |request| raft(&request).into()),
         Route::new("/v1/operator/raft/peer", &["DELETE"], |request| Answer::later(peer(request))),
-        Route::new("/v1/operator/raft/transfer-leader", &["POST"], |request| Answer::later(transfer(request))),
+        Route::new("/v1/operator/raft/transfer-leader", &["POST"], |request| {
+            Answer::later(transfer(request))
+        }),
         Route::new("/v1/operator/autopilot/configuration", &["GET", "PUT"], autopilot),
         Route::new("/v1/operator/autopilot/health", &["GET"], |request| Answer::later(health(request))),
         Route::new("/v1/operator/keyring", &["GET", "POST", "PUT", "DELETE"], keyring::answer),
@@ -133,7 +135,11 @@ async fn health(request: Request) -> Result<Reply, WebError> {
                         json.key("LastIndex").u64(server.last_index);
                         json.key("Healthy").bool(server.healthy);
                         json.key("Voter").bool(server.voter);
-                        json.key("StableSince").text(&if since == 0 { NEVER.to_owned() } else { rfc3339(since) });
+                        json.key("StableSince").text(&if since == 0 {
+                            NEVER.to_owned()
+                        } else {
+                            rfc3339(since)
+                        });
                     });
                 }
             });

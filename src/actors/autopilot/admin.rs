@@ -40,7 +40,9 @@ impl LeaderAdmin {
                 Err(_) if !self.is_member(&id) => Ok(AdminAnswer::Done),
                 outcome => outcome.map(|()| AdminAnswer::Done),
             },
-            AdminRequest::TransferLeader(to) => self.transfer(to.as_deref()).await.map(|()| AdminAnswer::Done),
+            AdminRequest::TransferLeader(to) => {
+                self.transfer(to.as_deref()).await.map(|()| AdminAnswer::Done)
+            }
             AdminRequest::ServerHealth => {
                 Ok(AdminAnswer::Health(self.health.now().as_deref().cloned().unwrap_or_default()))
             }

@@ -245,7 +245,10 @@ fn what_operators_ask() {
             assert_eq!(world.ask(request.clone()).await, Err(text.to_owned()), "{request:?}");
         }
         world.gossip.say("b", Standing::Leaving);
-        assert_eq!(world.ask(AdminRequest::RemovePeer(PeerName::Address("b:8300".into()))).await, Ok(AdminAnswer::Done));
+        assert_eq!(
+            world.ask(AdminRequest::RemovePeer(PeerName::Address("b:8300".into()))).await,
+            Ok(AdminAnswer::Done)
+        );
         until("b is gone", || world.members() == "a").await;
         assert_eq!(world.ask(AdminRequest::Leave("id-b".into())).await, Ok(AdminAnswer::Done), "it is gone");
         world.autopilot.do_send(LeadershipChanged { leads: false });

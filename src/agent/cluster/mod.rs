@@ -201,4 +201,8 @@ impl PeerTransport for RaftLinks {
     fn send(&mut self, to: &ServerRecord, message: PeerMessage) -> bool {
         self.0.send(to, &message)
     }
+
+    fn find(&self, raft_id: u64) -> Option<ServerRecord> {
+        self.0.server(raft_id)
+    }
 }

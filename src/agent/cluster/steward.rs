@@ -144,12 +144,15 @@ pub async fn serve(admin: &LeaderAdmin, request: &[u8]) -> Result<Answer, Endpoi
 }
 
 fn encode<T: serde::Serialize>(value: &T) -> Result<Bytes, EndpointError> {
-    rmp_serde::to_vec_named(value).map(Bytes::from).map_err(|error| EndpointError::Internal(error.to_string()))
+    rmp_serde::to_vec_named(value)
+        .map(Bytes::from)
+        .map_err(|error| EndpointError::Internal(error.to_string()))
 }
 
 fn decode<T: serde::de::DeserializeOwned>(bytes: &[u8]) -> Result<T, EndpointError> {
-    rmp_serde::from_slice(bytes)
-        .map_err(|error| EndpointError::Internal(format!("a server of another build asks or answers: {error}")))
+    rmp_serde::from_slice(bytes).map_err(|error| {
+        EndpointError::Internal(format!("a server of another build asks or answers: {error}"))
+    })
 }
 
 #[cfg(test)]

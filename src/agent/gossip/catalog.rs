@@ -93,7 +93,7 @@ pub async fn send_coordinate(endpoints: Endpoints, lan: PoolHandle, settings: Co
             coord: coordinate(&lan.figures().coordinate),
         };
         let datacenter = endpoints.settings.datacenter.clone();
-        if let Err(failure) = places::update(&endpoints, CoordinateUpdate { datacenter, update }) {
+        if let Err(failure) = places::submit(&endpoints, CoordinateUpdate { datacenter, update }).await {
             debug!(target: "agent", error = %failure, "Coordinate update error");
         }
     }

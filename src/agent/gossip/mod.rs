@@ -14,7 +14,7 @@ mod tags;
 
 pub use catalog::{LanMembers, send_coordinate, write_coordinates};
 pub use keyring_file::KeyringFileError;
-pub use members::Pools;
+pub use members::{NEW_LEADER, Pools};
 pub use options::GossipOptions;
 pub use servers::LanServers;
 pub use tags::{expected_servers, server_port};
@@ -114,7 +114,7 @@ impl RunningGossip {
     /// Tells everybody that this server leads now.
     pub fn announce_leader(pools: &Arc<Pools>, name: &str) {
         let (pools, payload) = (Arc::clone(pools), name.as_bytes().to_vec());
-        let event = Command::UserEvent { name: members::NEW_LEADER.to_owned(), payload, coalesce: false };
+        let event = Command::UserEvent { name: NEW_LEADER.to_owned(), payload, coalesce: false };
         actix_rt::spawn(async move {
             if let Err(failure) = pools.lan.command(event).await {
                 warn!(target: "agent.server", error = %failure, "failed to broadcast new leader event");
@@ -227,6 +227,23 @@ impl RunningGossip {
             }
         });
     }
+}
+
+/// Addresses of the RPC of the living servers of a datacenter, in order of their names.
+pub fn servers(members: &[Arc<Member>], datacenter: &str) -> Vec<SocketAddr> {
+    let here = |member: &&Arc<Member>| {
+        member.status == Status::Alive && member.tags.get("dc").is_some_and(|dc| dc == datacenter)
+    };
+    let mut servers: Vec<_> = members
+        .iter()
+        .filter(here)
+        .filter_map(|member| match role(&member.tags) {
+            Role::Server(server) => Some((&member.name, SocketAddr::new(member.addr.ip(), server.port))),
+            Role::Client | Role::Stranger => None,
+        })
+        .collect();
+    servers.sort();
+    servers.into_iter().map(|(_, address)| address).collect()
 }
 
 /// WAN addresses of the servers of this datacenter that are not alive in the WAN pool.

@@ -52,7 +52,9 @@ impl ServerPool for LanServers {
             match timeout(ANSWER, self.links.request(server, &Request::Group)).await {
                 Ok(Ok(Answer::Group(members))) => Ok(members),
                 Ok(Ok(Answer::Failed(error))) => Err(error),
-                Ok(Ok(_)) => Err(EndpointError::Internal(format!("server {} answered something else", server.name))),
+                Ok(Ok(_)) => {
+                    Err(EndpointError::Internal(format!("server {} answered something else", server.name)))
+                }
                 Ok(Err(error)) => Err(EndpointError::Internal(error.to_string())),
                 Err(_) => Err(EndpointError::Internal(format!("server {} does not answer", server.name))),
             }

@@ -133,12 +133,14 @@ fn two_founders_are_two_groups() {
 
 #[test]
 fn votes_come_with_stability() {
-    let measure = |rules| Measure { rules, last_index: 100, last_term: 2, heartbeat_ms: 50, unreachable_ms: 2_000 };
+    let measure =
+        |rules| Measure { rules, last_index: 100, last_term: 2, heartbeat_ms: 50, unreachable_ms: 2_000 };
     let good = Sign { silent_ms: Some(0), last_index: 100, last_term: 2 };
     let mut world = world(&["1"], &["2", "3", "4", "5"], &["+1", "+2", "+3", "+4", "!5"]);
     world.seen.get_mut(&id("3")).unwrap().non_voter = true;
     let signs = |fourth: Sign| {
-        ["1", "2", "3", "4"].map(|name| (id(name), Some(Standing::Alive), if name == "4" { fourth } else { good }))
+        ["1", "2", "3", "4"]
+            .map(|name| (id(name), Some(Standing::Alive), if name == "4" { fourth } else { good }))
     };
     let rules = world.rules;
     world.health.observe(signs(Sign { last_index: 0, last_term: 0, ..good }), &measure(rules), 1_000);
@@ -158,7 +160,11 @@ fn the_dead_are_removed_while_they_are_few() {
         ("one of two", world(&["1", "2"], &[], &["+1", "!2"]), few(1, 2)),
         ("two of three", world(&["1", "2", "3"], &[], &["+1", "!2", "!3"]), few(2, 3)),
         ("two of four", world(&["1", "2", "3", "4"], &[], &["+1", "+2", "!3", "!4"]), few(2, 4)),
-        ("two of five", world(&["1", "2", "3", "4", "5"], &[], &["+1", "+2", "+3", "!4", "!5"]), ok("force 4, force 5")),
+        (
+            "two of five",
+            world(&["1", "2", "3", "4", "5"], &[], &["+1", "+2", "+3", "!4", "!5"]),
+            ok("force 4, force 5"),
+        ),
         ("without a vote", world(&["1"], &["2"], &["+1", "!2"]), ok("force 2")),
         ("no member", world(&["1", "2", "3"], &[], &["+1", "+2", "+3", "!4"]), ok("force 4")),
         ("unknown to gossip, but heard", world(&["1", "2", "3"], &[], &["+1", "+2"]), ok("")),

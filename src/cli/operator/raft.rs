@@ -118,9 +118,8 @@ fn transfer_leader(invocation: &Invocation, io: &mut Io) -> CommandResult {
     if let Some(id) = invocation.some_text("id") {
         request = request.with("id", id);
     }
-    let done: Transfer = request
-        .json()
-        .map_err(|error| Failure::Text(format!("Error transfering leadership: {error}")))?;
+    let done: Transfer =
+        request.json().map_err(|error| Failure::Text(format!("Error transfering leadership: {error}")))?;
     if !done.success {
         return Err(Failure::text("Error transfering leadership: the leader did not say that it is done"));
     }

@@ -170,7 +170,9 @@ fn recover<L: LogStore>(members: &Membership, state: &LogState, log: &mut L) -> 
         return Err(RaftError::Config("the members to recover with make no sense".into()));
     }
     if state.last_index == 0 {
-        return Err(RaftError::Config("there is no log to recover: this server was never in a raft group".into()));
+        return Err(RaftError::Config(
+            "there is no log to recover: this server was never in a raft group".into(),
+        ));
     }
     if state.installing.is_some() {
         return Err(RaftError::Config("a snapshot is half installed; recover with another server".into()));

@@ -13,9 +13,9 @@ use super::encode::{FLOAT_EXACT, LOCK_DELAYS};
 use super::msgpack::{Cursor, MAX_DEPTH, Malformed, Token};
 use super::{ArchiveError, ArchiveRecord, IndexKey, RecordKind};
 use crate::state::record::{
-    AutopilotConfig, Check, CheckDefinition, Coordinate, Expose, ExposePath, FreeForm, Indexes, KvEntry, MeshGateway, Node,
-    NodeCoordinate, ProxyConfig, Service, ServiceAddress, ServiceCheckRef, ServiceConnect, Session,
-    SessionBehavior, StringMap, Upstream, Weights,
+    AutopilotConfig, Check, CheckDefinition, Coordinate, Expose, ExposePath, FreeForm, Indexes, KvEntry,
+    MeshGateway, Node, NodeCoordinate, ProxyConfig, Service, ServiceAddress, ServiceCheckRef, ServiceConnect,
+    Session, SessionBehavior, StringMap, Upstream, Weights,
 };
 
 type Read<T> = Result<T, Malformed>;

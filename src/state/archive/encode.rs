@@ -12,9 +12,9 @@ use super::msgpack::Packer;
 use super::{ArchiveError, IndexKey, RecordKind};
 use crate::state::kv::KvRow;
 use crate::state::record::{
-    AutopilotConfig, Check, CheckDefinition, Coordinate, Expose, FreeForm, Indexes, KvEntry, Node, NodeCoordinate,
-    ProxyConfig, Service, ServiceAddress, ServiceConnect, Session, SessionBehavior, StringMap, Upstream,
-    Weights,
+    AutopilotConfig, Check, CheckDefinition, Coordinate, Expose, FreeForm, Indexes, KvEntry, Node,
+    NodeCoordinate, ProxyConfig, Service, ServiceAddress, ServiceConnect, Session, SessionBehavior,
+    StringMap, Upstream, Weights,
 };
 use crate::state::store::{ReadStore, Table};
 use crate::state::view::View;
@@ -458,7 +458,8 @@ fn indexes(pack: &mut Packer, view: &View, emit: Emit<'_>) -> Result<(), Archive
     ];
     let services =
         view.services.iter().map(|(name, entry)| (IndexKey::Service(name.to_string()), entry.index));
-    for (key, index) in tables.into_iter().chain(services).filter(|(_, index)| *index > 0) {
+    let idle = view.idle_services.iter().map(|(name, index)| (IndexKey::Service(name.to_string()), *index));
+    for (key, index) in tables.into_iter().chain(services).chain(idle).filter(|(_, index)| *index > 0) {
         start(pack, RecordKind::Index);
         pack.map(2);
         text(pack, "Key", &key.name());

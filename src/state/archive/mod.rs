@@ -341,6 +341,11 @@ impl<R: Read + Seek> ArchiveReader<R> {
         Ok(Self { source, meta, counts })
     }
 
+    /// The source, wherever in it was read last.
+    pub fn into_source(self) -> R {
+        self.source
+    }
+
     /// What the archive says about itself.
     pub const fn meta(&self) -> &ArchiveMeta {
         &self.meta

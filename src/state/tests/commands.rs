@@ -14,8 +14,8 @@ use crate::state::command::{
     Command, Deregister, Envelope, KvCommand, KvVerb, Register, TxnCatalogVerb, TxnKvVerb, TxnOp,
 };
 use crate::state::record::{
-    AutopilotConfig, Check, Coordinate, Indexes, Node, NodeCoordinate, ProxyConfig, Service, ServiceCheckRef, ServiceConnect,
-    Session, SessionBehavior, StringMap,
+    AutopilotConfig, Check, Coordinate, Indexes, Node, NodeCoordinate, ProxyConfig, Service, ServiceCheckRef,
+    ServiceConnect, Session, SessionBehavior, StringMap,
 };
 
 /// Node names; one comes in two spellings.

@@ -74,6 +74,9 @@ impl Model {
                 Ok(Outcome::Done)
             }
             Command::Txn(operations) => Ok(self.txn(operations, step)),
+            Command::RestoreChunk(_) | Command::RestoreFinish(_) | Command::RestoreAbort { .. } => {
+                unreachable!("restores replace the state and have tests of their own")
+            }
             Command::ReapTombstones { up_to } => {
                 self.tombstones.retain(|_, index| *index > *up_to);
                 let now = self.now;

@@ -15,7 +15,8 @@ use crate::endpoints::EndpointError;
 use crate::endpoints::agent::{Agent, AgentControl, AgentFacts, AgentPorts, LocalAgent};
 use crate::endpoints::event::Events;
 use crate::endpoints::operator::{
-    Admin, AdminAnswer, AdminRequest, ClusterHealth, Operator, RaftInfo, RaftStatus, ServerHealth, SnapshotRestore,
+    Admin, AdminAnswer, AdminRequest, ClusterHealth, Operator, RaftInfo, RaftStatus, ServerHealth,
+    SnapshotRestore,
 };
 use crate::endpoints::testing::{LoneBus, LoneMember};
 use crate::state::archive::{ArchiveReader, ArchiveRecord};
@@ -74,7 +75,11 @@ impl Admin for Switches {
                     stable_since_ms,
                     ..ServerHealth::default()
                 };
-                Ok(AdminAnswer::Health(ClusterHealth { healthy, failure_tolerance: 0, servers: vec![server] }))
+                Ok(AdminAnswer::Health(ClusterHealth {
+                    healthy,
+                    failure_tolerance: 0,
+                    servers: vec![server],
+                }))
             }
             _ => Ok(AdminAnswer::Done),
         };
@@ -307,7 +312,11 @@ fn autopilots_configuration() {
     assert!(last["ModifyIndex"].as_u64() > Some(index + 1));
     let table = [
         (path.to_owned(), "{\"CleanupDeadServers\":", "Bad request: Error parsing autopilot config: "),
-        (path.to_owned(), r#"{"LastContactThreshold":"soon"}"#, "Bad request: Error parsing autopilot config: "),
+        (
+            path.to_owned(),
+            r#"{"LastContactThreshold":"soon"}"#,
+            "Bad request: Error parsing autopilot config: ",
+        ),
         (path.to_owned(), r#"{"max_trailing_logs":17}"#, "Bad request: Error parsing autopilot config: "),
         (
             format!("{path}?cas=abc"),

@@ -29,7 +29,10 @@ fn the_last_server_goes_on_alone() {
     node.pump();
     assert!(node.driver.is_ready(), "it leads alone");
     assert!(node.driver.status().term > term, "in a term of its own");
-    assert_eq!((&node.driver.membership().voters, node.driver.membership().servers.len()), (&alone.voters, 1));
+    assert_eq!(
+        (&node.driver.membership().voters, node.driver.membership().servers.len()),
+        (&alone.voters, 1)
+    );
     group.propose("a", "new").unwrap();
     group.settle();
     assert_eq!(group.data("a"), ["kept", "maybe", "new"]);
