@@ -14,13 +14,14 @@ use futures::future::{BoxFuture, Either, select};
 
 use super::blocking::{BlockingRead, Drain};
 use super::coordinate::DatacenterMap;
+use super::operator::{AdminAnswer, AdminRequest};
 use super::query::{Consistency, QueryMeta, QueryOptions};
 use super::service_query::Target;
 use super::txn;
-use super::{EndpointError, Endpoints};
+use super::{EndpointError, Endpoints, Peer};
 use crate::state::command::TxnOp;
 use crate::state::piece::Piece;
-use crate::state::record::{Session, StringMap};
+use crate::state::record::{AutopilotConfig, Session, StringMap};
 
 /// What the servers are asked for, with everything they need to know of it. Names, filters and the rest are as
 /// the caller gave them; the servers say what is wrong with them.
@@ -169,6 +170,15 @@ pub trait Servers: Send + Sync {
 
     /// Addresses of the servers.
     fn peers<'a>(&'a self, datacenter: Option<&'a str>) -> Told<'a, Vec<String>>;
+
+    /// The raft members.
+    fn raft_members<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, Vec<Peer>>;
+
+    /// The configuration of autopilot.
+    fn autopilot<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, AutopilotConfig>;
+
+    /// What operators ask of the leader.
+    fn admin(&self, request: AdminRequest) -> Told<'_, AdminAnswer>;
 
     /// The known datacenters, nearest first.
     fn datacenters(&self) -> Told<'_, Vec<String>>;

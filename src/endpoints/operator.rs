@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::query::QueryOptions;
-use super::{EndpointError, Endpoints, Leadership};
+use super::{EndpointError, Endpoints, Leadership, Peer};
 use crate::state::archive::{ArchiveError, ArchiveOrigin, ArchiveReader, ArchiveServer, RecordKind};
 
 pub use admin::{Admin, AdminAnswer, AdminRequest, ClusterHealth, PeerName, ServerHealth};
@@ -204,6 +204,20 @@ pub fn archive_origin(endpoints: &Endpoints, operator: &Operator, now_ms: u64) -
         servers: servers.collect(),
         configuration_index: status.configuration_index,
         saved_ms: now_ms,
+    }
+}
+
+/// The raft members, as any agent knows them: a client asks the servers.
+///
+/// # Errors
+/// [`EndpointError::NoPathToDatacenter`] or [`EndpointError::NoLeader`], and the servers'.
+pub async fn raft_members(endpoints: &Endpoints, options: &QueryOptions) -> Result<Vec<Peer>, EndpointError> {
+    match &endpoints.far {
+        Some(servers) => {
+            options.check_datacenter(endpoints)?;
+            servers.raft_members(options).await
+        }
+        None => Ok(raft_configuration(endpoints, options)?.peers.clone()),
     }
 }
 

@@ -15,13 +15,14 @@ use crate::endpoints::decode::records::{DeregisterRequest, RegisterRequest};
 use crate::endpoints::far::{Question, Servers, ServiceQuestion, Told};
 use crate::endpoints::query::{QueryMeta, QueryOptions};
 use crate::endpoints::service_query::Target;
-use crate::endpoints::{Applied, EndpointError, Proposer, txn};
+use crate::endpoints::operator::{AdminAnswer, AdminRequest, PeerName};
+use crate::endpoints::{Applied, EndpointError, Peer, Proposer, txn};
 use crate::metrics::Metrics;
 use crate::rpc::codec::Fields;
 use crate::rpc::shapes::{self, Query, QuerySource, ReadOptions, Reply};
 use crate::state::command::{KvVerb, Register, TxnOp};
 use crate::state::piece::Piece;
-use crate::state::record::{Session, StringMap};
+use crate::state::record::{AutopilotConfig, Indexes, Session, StringMap};
 use crate::state::{Command, Outcome};
 
 /// How long a call may take that waits for nothing but a leader.
@@ -294,12 +295,25 @@ impl FarSide {
                 }
                 Ok(Outcome::Done)
             }
+            Command::Autopilot { config, cas } => {
+                let config = AutopilotConfig {
+                    indexes: Indexes { modify_index: cas.unwrap_or(0), ..Indexes::default() },
+                    ..*config
+                };
+                let request = shapes::AutopilotSetConfig {
+                    cas: cas.is_some(),
+                    config: shapes::AutopilotConfig::from(&config),
+                    datacenter: own.to_owned(),
+                    ..shapes::AutopilotSetConfig::default()
+                };
+                let method = "Operator.AutopilotSetConfiguration";
+                wire.call(method, &request, Kind::Write, PATIENCE).await.map(Outcome::Bool)
+            }
             Command::SessionCreate(_)
             | Command::ReapTombstones { .. }
             | Command::RestoreChunk(_)
             | Command::RestoreFinish(_)
-            | Command::RestoreAbort { .. }
-            | Command::Autopilot { .. } => {
+            | Command::RestoreAbort { .. } => {
                 Err(EndpointError::Internal("a client agent cannot propose this".into()))
             }
         }
@@ -385,6 +399,26 @@ impl Servers for FarSide {
         Box::pin(async move { self.status("Status.Peers", datacenter).await })
     }
 
+    fn raft_members<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, Vec<Peer>> {
+        Box::pin(async move {
+            let reply: shapes::RaftConfiguration =
+                self.operator("Operator.RaftGetConfiguration", options).await?;
+            Ok(reply.servers.into_iter().map(Into::into).collect())
+        })
+    }
+
+    fn autopilot<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, AutopilotConfig> {
+        Box::pin(async move {
+            let reply: shapes::AutopilotConfig =
+                self.operator("Operator.AutopilotGetConfiguration", options).await?;
+            Ok(reply.into())
+        })
+    }
+
+    fn admin(&self, request: AdminRequest) -> Told<'_, AdminAnswer> {
+        Box::pin(self.ask_leader(request))
+    }
+
     fn datacenters(&self) -> Told<'_, Vec<String>> {
         Box::pin(async move {
             let request = Query { common: ReadOptions::default(), own: () };
@@ -407,6 +441,53 @@ impl Servers for FarSide {
 }
 
 impl FarSide {
+    async fn operator<A: crate::rpc::codec::Unpack>(
+        &self,
+        method: &'static str,
+        options: &QueryOptions,
+    ) -> Result<A, EndpointError> {
+        let datacenter = self.datacenter(options.datacenter.as_deref());
+        let own = shapes::DcRequest { datacenter, ..shapes::DcRequest::default() };
+        let request = Query { common: ReadOptions::new(options, ""), own };
+        self.wire.call(method, &request, Kind::Read, PATIENCE).await
+    }
+
+    async fn ask_leader(&self, request: AdminRequest) -> Result<AdminAnswer, EndpointError> {
+        let datacenter = self.datacenter.clone();
+        let member = shapes::RaftRemovePeer { datacenter: datacenter.clone(), ..shapes::RaftRemovePeer::default() };
+        match request {
+            AdminRequest::RemovePeer(PeerName::Id(id)) => {
+                let request = shapes::RaftRemovePeer { id, ..member };
+                let method = "Operator.RaftRemovePeerByID";
+                let () = self.wire.call(method, &request, Kind::Write, PATIENCE).await?;
+                Ok(AdminAnswer::Done)
+            }
+            AdminRequest::RemovePeer(PeerName::Address(address)) => {
+                let request = shapes::RaftRemovePeer { address, ..member };
+                let method = "Operator.RaftRemovePeerByAddress";
+                let () = self.wire.call(method, &request, Kind::Write, PATIENCE).await?;
+                Ok(AdminAnswer::Done)
+            }
+            AdminRequest::TransferLeader(to) => {
+                let id = to.unwrap_or_default();
+                let request = shapes::TransferLeader { datacenter, id, ..shapes::TransferLeader::default() };
+                let done: shapes::Transferred =
+                    self.wire.call("Operator.TransferLeader", &request, Kind::Write, PATIENCE).await?;
+                if done.success {
+                    Ok(AdminAnswer::Done)
+                } else {
+                    Err(EndpointError::Refused("leadership was not taken over".into()))
+                }
+            }
+            AdminRequest::ServerHealth => {
+                let health: shapes::OperatorHealth =
+                    self.operator("Operator.ServerHealth", &QueryOptions::default()).await?;
+                Ok(AdminAnswer::Health(health.into()))
+            }
+            AdminRequest::Leave(_) => Err(EndpointError::Internal("a client agent is in no raft group".into())),
+        }
+    }
+
     async fn status<A: crate::rpc::codec::Unpack>(
         &self,
         method: &'static str,
