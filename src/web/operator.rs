@@ -53,7 +53,8 @@ async fn raft(request: Request) -> Result<Reply, WebError> {
 async fn peer(request: Request) -> Result<Reply, WebError> {
     let operator = request.handle::<Operator>();
     let (id, address) = (request.arg_filled("id"), request.arg_filled("address"));
-    remove_peer(request.endpoints(), operator.as_deref(), request.datacenter().as_deref(), id, address).await?;
+    remove_peer(request.endpoints(), operator.as_deref(), request.datacenter().as_deref(), id, address)
+        .await?;
     Ok(Reply::ok())
 }
 
@@ -115,7 +116,8 @@ const NEVER: &str = "0001-01-01T00:00:00Z";
 
 async fn health(request: Request) -> Result<Reply, WebError> {
     let operator = request.handle::<Operator>();
-    let health = server_health(request.endpoints(), operator.as_deref(), request.datacenter().as_deref()).await?;
+    let health =
+        server_health(request.endpoints(), operator.as_deref(), request.datacenter().as_deref()).await?;
     let reply = Reply::write_json(request.pretty(), |json| {
         json.object(|json| {
             json.key("Healthy").bool(health.healthy);

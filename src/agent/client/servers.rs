@@ -13,9 +13,9 @@ use crate::agent::options::AgentOptions;
 use crate::endpoints::coordinate::DatacenterMap;
 use crate::endpoints::decode::records::{DeregisterRequest, RegisterRequest};
 use crate::endpoints::far::{Question, Servers, ServiceQuestion, Told};
+use crate::endpoints::operator::{AdminAnswer, AdminRequest, PeerName};
 use crate::endpoints::query::{QueryMeta, QueryOptions};
 use crate::endpoints::service_query::Target;
-use crate::endpoints::operator::{AdminAnswer, AdminRequest, PeerName};
 use crate::endpoints::{Applied, EndpointError, Peer, Proposer, txn};
 use crate::metrics::Metrics;
 use crate::rpc::codec::Fields;
@@ -454,7 +454,8 @@ impl FarSide {
 
     async fn ask_leader(&self, request: AdminRequest) -> Result<AdminAnswer, EndpointError> {
         let datacenter = self.datacenter.clone();
-        let member = shapes::RaftRemovePeer { datacenter: datacenter.clone(), ..shapes::RaftRemovePeer::default() };
+        let member =
+            shapes::RaftRemovePeer { datacenter: datacenter.clone(), ..shapes::RaftRemovePeer::default() };
         match request {
             AdminRequest::RemovePeer(PeerName::Id(id)) => {
                 let request = shapes::RaftRemovePeer { id, ..member };
@@ -484,7 +485,9 @@ impl FarSide {
                     self.operator("Operator.ServerHealth", &QueryOptions::default()).await?;
                 Ok(AdminAnswer::Health(health.into()))
             }
-            AdminRequest::Leave(_) => Err(EndpointError::Internal("a client agent is in no raft group".into())),
+            AdminRequest::Leave(_) => {
+                Err(EndpointError::Internal("a client agent is in no raft group".into()))
+            }
         }
     }
 

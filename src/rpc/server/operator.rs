@@ -70,7 +70,8 @@ pub async fn set_autopilot(services: &RpcServices, body: &[u8]) -> Replied {
 pub async fn server_health(services: &RpcServices, body: &[u8]) -> Replied {
     let Query { own, .. } = request::<Query<DcRequest>>(body)?;
     let datacenter = Some(own.datacenter.as_str());
-    let health = operator::admin::server_health(&services.endpoints, Some(&services.operator), datacenter).await?;
+    let health =
+        operator::admin::server_health(&services.endpoints, Some(&services.operator), datacenter).await?;
     Ok(to_bytes(&OperatorHealth::from(&health)))
 }
 
@@ -79,7 +80,8 @@ pub async fn remove_peer(services: &RpcServices, body: &[u8], by_id: bool) -> Re
     let RaftRemovePeer { address, datacenter, id, .. } = request(body)?;
     let (id, address) = if by_id { (Some(id.as_str()), None) } else { (None, Some(address.as_str())) };
     let datacenter = Some(datacenter.as_str());
-    operator::admin::remove_peer(&services.endpoints, Some(&services.operator), datacenter, id, address).await?;
+    operator::admin::remove_peer(&services.endpoints, Some(&services.operator), datacenter, id, address)
+        .await?;
     Ok(to_bytes(&()))
 }
 

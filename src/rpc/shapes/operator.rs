@@ -280,7 +280,8 @@ mod tests {
             stable_since_ms: 0,
         };
         let later = operator::ServerHealth { stable_since_ms: 1_795_289_110_999, ..server.clone() };
-        let health = operator::ClusterHealth { healthy: true, failure_tolerance: 1, servers: vec![server, later] };
+        let health =
+            operator::ClusterHealth { healthy: true, failure_tolerance: 1, servers: vec![server, later] };
         assert_eq!(operator::ClusterHealth::from(OperatorHealth::from(&health)), health);
     }
 }
