@@ -16,6 +16,7 @@ use futures::stream::BoxStream;
 
 use super::blocking::{BlockingRead, Drain};
 use super::coordinate::DatacenterMap;
+use super::operator::{AdminAnswer, AdminRequest};
 use super::query::{Consistency, QueryMeta, QueryOptions};
 use super::service_query::Target;
 use super::txn;
@@ -175,17 +176,20 @@ pub trait Servers: Send + Sync {
     /// Addresses of the servers.
     fn peers<'a>(&'a self, datacenter: Option<&'a str>) -> Told<'a, Vec<String>>;
 
+    /// The raft members.
+    fn raft_members<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, Vec<Peer>>;
+
+    /// The configuration of autopilot.
+    fn autopilot<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, AutopilotConfig>;
+
+    /// What operators ask of the leader.
+    fn admin(&self, request: AdminRequest) -> Told<'_, AdminAnswer>;
+
     /// The known datacenters, nearest first.
     fn datacenters(&self) -> Told<'_, Vec<String>>;
 
     /// Where the servers of each datacenter are.
     fn datacenter_maps(&self) -> Told<'_, Vec<DatacenterMap>>;
-
-    /// The members of raft.
-    fn raft_members<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, Vec<Peer>>;
-
-    /// The configuration of autopilot.
-    fn autopilot<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, AutopilotConfig>;
 
     /// The whole state as an archive, as it comes.
     fn snapshot<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, (QueryMeta, ArchiveBytes)>;

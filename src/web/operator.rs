@@ -4,7 +4,7 @@ pub mod keyring;
 
 use actix_web::http::{Method, StatusCode};
 
-use super::agent::{handle, rfc3339};
+use super::agent::rfc3339;
 use super::query::parse_u64;
 use super::{Answer, Reply, Request, Route, WebError};
 use crate::duration;
@@ -51,17 +51,18 @@ async fn raft(request: Request) -> Result<Reply, WebError> {
 }
 
 async fn peer(request: Request) -> Result<Reply, WebError> {
-    let operator = handle::<Operator>(&request)?;
+    let operator = request.handle::<Operator>();
     let (id, address) = (request.arg_filled("id"), request.arg_filled("address"));
-    remove_peer(request.endpoints(), &operator, request.datacenter().as_deref(), id, address).await?;
+    remove_peer(request.endpoints(), operator.as_deref(), request.datacenter().as_deref(), id, address)
+        .await?;
     Ok(Reply::ok())
 }
 
 /// Newer than Consul 1.8, and as its later versions have it.
 async fn transfer(request: Request) -> Result<Reply, WebError> {
-    let operator = handle::<Operator>(&request)?;
+    let operator = request.handle::<Operator>();
     let to = request.arg_filled("id");
-    transfer_leader(request.endpoints(), &operator, request.datacenter().as_deref(), to).await?;
+    transfer_leader(request.endpoints(), operator.as_deref(), request.datacenter().as_deref(), to).await?;
     Ok(Reply::write_json(request.pretty(), |json| json.object(|json| json.key("Success").bool(true))))
 }
 
@@ -114,8 +115,9 @@ async fn set_autopilot(mut request: Request) -> Result<Reply, WebError> {
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 async fn health(request: Request) -> Result<Reply, WebError> {
-    let operator = handle::<Operator>(&request)?;
-    let health = server_health(request.endpoints(), &operator, request.datacenter().as_deref()).await?;
+    let operator = request.handle::<Operator>();
+    let health =
+        server_health(request.endpoints(), operator.as_deref(), request.datacenter().as_deref()).await?;
     let reply = Reply::write_json(request.pretty(), |json| {
         json.object(|json| {
             json.key("Healthy").bool(health.healthy);

@@ -9,11 +9,12 @@ use tokio::sync::watch;
 
 use super::pieces::{Asked, IntoPiece};
 use super::wire::Wire;
-use super::{operator, snapshot};
+use super::snapshot;
 use crate::agent::options::AgentOptions;
 use crate::endpoints::coordinate::DatacenterMap;
 use crate::endpoints::decode::records::{DeregisterRequest, RegisterRequest};
 use crate::endpoints::far::{ArchiveBytes, Question, Servers, ServiceQuestion, Told};
+use crate::endpoints::operator::{AdminAnswer, AdminRequest};
 use crate::endpoints::query::{Consistency, QueryMeta, QueryOptions};
 use crate::endpoints::service_query::Target;
 use crate::endpoints::{Applied, EndpointError, Peer, Proposer, txn};
@@ -406,6 +407,10 @@ impl Servers for FarSide {
         Box::pin(async move { self.status("Status.Peers", datacenter).await })
     }
 
+    fn admin(&self, request: AdminRequest) -> Told<'_, AdminAnswer> {
+        Box::pin(self.ask_leader(request))
+    }
+
     fn datacenters(&self) -> Told<'_, Vec<String>> {
         Box::pin(async move {
             let request = Query { common: ReadOptions::default(), own: () };
@@ -430,7 +435,7 @@ impl Servers for FarSide {
         Box::pin(async move {
             let reply: shapes::RaftConfiguration =
                 self.about_datacenter("Operator.RaftGetConfiguration", options).await?;
-            Ok(reply.servers.into_iter().map(operator::peer).collect())
+            Ok(reply.servers.into_iter().map(Into::into).collect())
         })
     }
 
@@ -461,7 +466,7 @@ impl FarSide {
         self.about_datacenter(method, &options).await
     }
 
-    async fn about_datacenter<A: Unpack>(
+    pub(super) async fn about_datacenter<A: Unpack>(
         &self,
         method: &'static str,
         options: &QueryOptions,

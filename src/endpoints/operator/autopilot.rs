@@ -63,6 +63,9 @@ pub async fn configuration(
         return servers.autopilot(options).await.map(Arc::new);
     }
     options.check_datacenter(endpoints)?;
+    if let Some(servers) = &endpoints.far {
+        return servers.autopilot(options).await.map(Arc::new);
+    }
     blocking::refresh(endpoints, options).await?;
     let missing = || EndpointError::Refused("autopilot config not initialized yet".into());
     endpoints.state.view().autopilot.clone().ok_or_else(missing)
