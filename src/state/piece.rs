@@ -160,3 +160,60 @@ pub fn nothing() -> StateReader {
 fn read_only(view: View, store: Arc<dyn SharedStore>) -> StateReader {
     StateReader::new(Arc::new(ArcSwap::from_pointee(view)), store, Arc::default(), Arc::default())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::record::Indexes;
+
+    fn node(name: &str, address: &str) -> Node {
+        Node { node: name.into(), address: address.into(), ..Node::default() }
+    }
+
+    fn service(id: &str, name: &str) -> Service {
+        Service { id: id.into(), service: name.into(), ..Service::default() }
+    }
+
+    #[test]
+    fn can_be_read_like_a_state() {
+        let mut piece = Piece::default();
+        piece.service("One", service("a", "Web"));
+        piece.node(node("one", "10.0.0.1"));
+        piece.check(Check {
+            node: "one".into(),
+            check_id: "c".into(),
+            service_id: "a".into(),
+            ..Check::default()
+        });
+        piece.session(Session { id: "s".into(), node: "ONE".into(), ..Session::default() });
+        let indexes = Indexes { create_index: 1, modify_index: 2 };
+        piece.key(&KvEntry { key: "k".into(), value: "v".into(), indexes, ..KvEntry::default() });
+        piece.key_name("j".into());
+        let state = piece.reader().unwrap();
+        let view = state.view();
+        let found = view.instances("WEB");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].entry.node.address, "10.0.0.1");
+        assert_eq!(found[0].checks().count(), 1);
+        assert_eq!(view.node_sessions.get("one").map(|ids| ids.len()), Some(1));
+        assert_eq!(state.kv_get(b"k", |row| row.indexes.modify_index).unwrap(), Some(2));
+        assert_eq!(state.kv_get(b"j", |row| row.value.len()).unwrap(), Some(0));
+        assert!(nothing().view().nodes.is_empty());
+    }
+
+    #[test]
+    fn absorbs_another_without_forgetting() {
+        let mut piece = Piece::default();
+        piece.node(node("one", "10.0.0.1"));
+        piece.service("one", service("a", "web"));
+        let mut other = Piece::default();
+        // Known by its name only: no reason to forget its address.
+        other.service("one", service("b", "db"));
+        other.service("two", service("c", "web"));
+        piece.absorb(other);
+        let view = piece.view();
+        assert_eq!(view.node("one").map(|entry| entry.node.address.as_str()), Some("10.0.0.1"));
+        assert_eq!(view.node("one").map(|entry| entry.services.len()), Some(2));
+        assert_eq!(view.instances("web").len(), 2);
+    }
+}

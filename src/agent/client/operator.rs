@@ -73,8 +73,7 @@ impl FarSide {
             }
             AdminRequest::ServerHealth => {
                 let options = QueryOptions::default();
-                let health: OperatorHealth =
-                    self.about_datacenter("Operator.ServerHealth", &options).await?;
+                let health: OperatorHealth = self.about_datacenter("Operator.ServerHealth", &options).await?;
                 Ok(AdminAnswer::Health(health.into()))
             }
             AdminRequest::Leave(_) => {

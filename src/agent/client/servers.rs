@@ -8,8 +8,8 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::pieces::{Asked, IntoPiece};
-use super::wire::Wire;
 use super::snapshot;
+use super::wire::Wire;
 use crate::agent::options::AgentOptions;
 use crate::endpoints::coordinate::DatacenterMap;
 use crate::endpoints::decode::records::{DeregisterRequest, RegisterRequest};
