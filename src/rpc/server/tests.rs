@@ -16,7 +16,9 @@ use super::{RpcServices, serve, serve_multiplexed};
 use crate::endpoints::agent::{AgentFacts, LocalAgent, LocalSnapshot};
 use crate::endpoints::event::Events;
 use crate::endpoints::keyring::{KeyOperation, Keyring, PoolKeys};
-use crate::endpoints::operator::{Operator, RaftInfo, RaftStatus, SnapshotRestore};
+use crate::endpoints::operator::{
+    Admin, AdminAnswer, AdminRequest, Operator, RaftInfo, RaftStatus, SnapshotRestore,
+};
 use crate::endpoints::query::{QueryMeta, QueryOptions};
 use crate::endpoints::testing::{LoneBus, LoneMember, endpoints_over};
 use crate::endpoints::{Applied, EndpointError, Endpoints, LeaderRead, Leadership, Peer, Proposer};
@@ -81,6 +83,12 @@ impl SnapshotRestore for Alone {
     }
 }
 
+impl Admin for Alone {
+    fn ask(&self, _: AdminRequest) -> BoxFuture<'_, Result<AdminAnswer, EndpointError>> {
+        futures::future::ready(Ok(AdminAnswer::Done)).boxed()
+    }
+}
+
 impl Keyring for Alone {
     fn operate(&self, _: KeyOperation, _: u8) -> BoxFuture<'_, Result<Vec<PoolKeys>, EndpointError>> {
         futures::future::ready(Ok(Vec::new())).boxed()
@@ -125,7 +133,7 @@ async fn server(many: bool) -> Server {
     let events = Arc::new(Events::new("node1", Arc::new(Alone)));
     let services = Arc::new(RpcServices {
         endpoints,
-        operator: Operator { raft: Arc::new(Alone), restore: Arc::new(Alone) },
+        operator: Operator { raft: Arc::new(Alone), restore: Arc::new(Alone), admin: Arc::new(Alone) },
         members: Arc::new(LoneMember::new(&AgentFacts::default())),
         events: Arc::new(LoneBus::new(&events)),
         keyring: Arc::new(Alone),
