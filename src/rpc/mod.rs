@@ -17,5 +17,6 @@ pub mod codec;
 pub mod mux;
 pub mod server;
 pub mod shapes;
+
 #[cfg(test)]
 mod tests;
