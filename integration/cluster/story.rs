@@ -298,7 +298,7 @@ fn ends(cluster: &Cluster, what: &str, end: impl FnOnce(&Member, &str, &str)) {
         "Check": { "CheckID": "works", "Name": "works", "Status": "passing" },
     });
     member.put("/v1/catalog/register", registration.to_string()).expect(200);
-    let held = session(member, &json!({ "Node": node, "Checks": ["works"], "NodeChecks": [], "LockDelay": "0s" }));
+    let held = session(member, &json!({ "Node": node, "NodeChecks": ["works"], "LockDelay": "0s" }));
     let key = format!("service/{node}/leader");
     assert!(ask_lock(member, "acquire", &key, &held));
     let before = entry(waiting, &key);
