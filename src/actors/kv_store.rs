@@ -5,7 +5,8 @@
 //! server's: it never skips an entry and never restarts in place, it stops the process.
 //!
 //! Accepts [`ApplyCommitted`] (one batch at a time, in log order), [`FlushWanted`] (make everything
-//! durable so that the log may be cut) and [`Close`] (the last word before the thread ends).
+//! durable so that the log may be cut), [`SnapshotWork`] (make a snapshot for a peer, install one) and [`Close`] (the
+//! last word before the thread ends).
 
 use std::sync::Arc;
 use std::time::Instant;
@@ -16,12 +17,22 @@ use tracing::debug;
 
 use super::mailbox::Sender;
 use super::raft_handle::RaftLink;
-use super::raft_node::{Applier, ApplyCommitted, FlushWanted};
+use super::raft_node::{Applier, ApplyCommitted, FlushWanted, SnapshotWork};
+use super::snapshot_files::SnapshotFiles;
 use super::supervision::{AliveToken, FailStop};
 use crate::endpoints::{Applied, EndpointError};
 use crate::metrics::{Metrics, Timer};
+use crate::raft::Manifest;
 use crate::state::command::KvVerb;
 use crate::state::{CommandKind, Event, Outcome, StateError, StateMachine};
+
+mod snapshots;
+#[cfg(test)]
+mod tests;
+
+pub use snapshots::{SnapshotWorkError, open_state};
+
+use snapshots::Maker;
 
 /// Name in messages about failures.
 const WHO: &str = "state";
@@ -47,9 +58,10 @@ pub struct KvStore {
 
 impl KvStore {
     /// Starts the actor on a thread of its own. After every `cut_after` applied entries the state is
-    /// made durable and raft is told that the log may be cut.
+    /// made durable and raft is told that the log may be cut. `files` holds the data of snapshots.
     pub fn start(
         machine: StateMachine,
+        files: SnapshotFiles,
         cut_after: u64,
         listener: Sender<StateChanged>,
         metrics: Arc<Metrics>,
@@ -59,6 +71,7 @@ impl KvStore {
         let address = KvStoreActor::start_in_arbiter(&arbiter.handle(), move |_| KvStoreActor {
             alive: AliveToken::fail_stop(WHO, Arc::clone(&fail_stop)),
             cut_at: machine.applied_index(),
+            snapshots: Maker::new(machine.reader(), files),
             machine,
             cut_after,
             listener,
@@ -73,7 +86,7 @@ impl KvStore {
         Applier {
             apply: Sender::from(self.address.clone()),
             flush: Sender::from(self.address.clone()),
-            snapshots: None,
+            snapshots: Some(Sender::from(self.address.clone())),
         }
     }
 
@@ -93,6 +106,7 @@ impl KvStore {
 /// The shell around the state core.
 pub struct KvStoreActor {
     machine: StateMachine,
+    snapshots: Maker,
     cut_after: u64,
     /// Applied index when the log was last offered for cutting.
     cut_at: u64,
@@ -112,7 +126,9 @@ impl KvStoreActor {
         let each = begun.elapsed() / u32::try_from(kinds.len()).unwrap_or(u32::MAX).max(1);
         for kind in kinds {
             self.metrics.time(Timer::RaftFsmApply, each);
-            self.metrics.time(timer(*kind), each);
+            if let Some(timer) = timer(*kind) {
+                self.metrics.time(timer, each);
+            }
         }
     }
 
@@ -163,9 +179,9 @@ impl Handler<ApplyCommitted> for KvStoreActor {
     }
 }
 
-/// The series a command is applied under.
-const fn timer(kind: CommandKind) -> Timer {
-    match kind {
+/// The series a command is applied under; Consul has none for restores.
+const fn timer(kind: CommandKind) -> Option<Timer> {
+    Some(match kind {
         CommandKind::Kv(KvVerb::Set) => Timer::FsmKvsSet,
         CommandKind::Kv(KvVerb::Cas) => Timer::FsmKvsCas,
         CommandKind::Kv(KvVerb::Lock) => Timer::FsmKvsLock,
@@ -180,7 +196,9 @@ const fn timer(kind: CommandKind) -> Timer {
         CommandKind::Txn => Timer::FsmTxn,
         CommandKind::ReapTombstones => Timer::FsmTombstone,
         CommandKind::UpdateCoordinates => Timer::FsmCoordinates,
-    }
+        CommandKind::Autopilot => Timer::FsmAutopilot,
+        CommandKind::Restore => return None,
+    })
 }
 
 fn answer(index: u64, outcome: Option<Outcome>) -> Result<Applied, EndpointError> {
@@ -197,6 +215,40 @@ impl Handler<FlushWanted> for KvStoreActor {
 
     fn handle(&mut self, wanted: FlushWanted, _: &mut Self::Context) {
         self.offer_cut(&wanted.raft);
+    }
+}
+
+impl KvStoreActor {
+    /// Replaces the state. Everybody who follows it begins anew, and everybody who waits is woken.
+    fn install(&mut self, manifest: &Manifest, raft: &RaftLink) {
+        // After a restart the state may have it although the log does not know yet.
+        if self.machine.applied_index() < manifest.index {
+            let index = manifest.index;
+            if let Err(failure) = snapshots::install(&mut self.machine, self.snapshots.files(), manifest) {
+                return self.fail_stop.fail_stop(WHO, &cannot_install(index, &failure));
+            }
+            self.listener.send(StateChanged { events: Arc::new([Event::Replaced]) });
+        }
+        self.cut_at = self.machine.applied_index();
+        raft.snapshot_installed(manifest.index);
+    }
+}
+
+fn cannot_install(index: u64, failure: &SnapshotWorkError) -> String {
+    format!(
+        "cannot install the snapshot of index {index} that the leader sent: {failure}. Start again; if it persists, \
+         remove this server from the cluster, move its data directory away and let it join anew"
+    )
+}
+
+impl Handler<SnapshotWork> for KvStoreActor {
+    type Result = ();
+
+    fn handle(&mut self, work: SnapshotWork, _: &mut Self::Context) {
+        match work {
+            SnapshotWork::Make(raft) => self.snapshots.make(raft),
+            SnapshotWork::Install(manifest, raft) => self.install(&manifest, &raft),
+        }
     }
 }
 

@@ -13,6 +13,7 @@ use std::time::{Duration, Instant};
 use actix::{Actor, ActorFutureExt, AsyncContext, Context, Handler, SpawnHandle, WrapFuture};
 use tracing::{info, warn};
 
+use super::kv_store::StateChanged;
 use super::local_state::sync::{CONSUL_SERVICE, SERF_HEALTH};
 use super::session_manager::LeadershipChanged;
 use super::supervision::AliveToken;
@@ -20,7 +21,7 @@ use crate::endpoints::{EndpointError, Proposer};
 use crate::metrics::{Metrics, Timer};
 use crate::state::command::{Deregister, Register};
 use crate::state::record::{Check, Node, Service, StringMap};
-use crate::state::{Command, StateReader};
+use crate::state::{Command, Event, StateReader};
 
 /// How often the members are compared with the catalog.
 const RECONCILE: Duration = Duration::from_secs(60);
@@ -205,8 +206,9 @@ impl Leader {
         if self.ages.back().is_none_or(|(_, index)| *index != view.index) {
             self.ages.push_back((now, view.index));
         }
-        let Some(up_to) = up_to.filter(|_| view.indexes.tombstones > 0 || !view.lock_delays.is_empty())
-        else {
+        let Some(up_to) = up_to.filter(|_| {
+            view.indexes.tombstones > 0 || !view.lock_delays.is_empty() || view.restore.is_some()
+        }) else {
             return;
         };
         let proposer = Arc::clone(&self.proposer);
@@ -386,6 +388,18 @@ impl Handler<MembersChanged> for Leader {
             self.round.again = true;
         } else if self.leads {
             self.schedule(Duration::ZERO, context);
+        }
+    }
+}
+
+impl Handler<StateChanged> for Leader {
+    type Result = ();
+
+    /// A catalog that was replaced knows the members of another time.
+    fn handle(&mut self, changed: StateChanged, context: &mut Context<Self>) {
+        if changed.events.contains(&Event::Replaced) {
+            self.ages.clear();
+            self.handle(MembersChanged { reaped: false }, context);
         }
     }
 }

@@ -224,6 +224,7 @@ impl Handler<StateChanged> for SessionManager {
             match event {
                 Event::SessionCreated(session) => self.watch(session, Instant::now()),
                 Event::SessionEnded(id) => self.deadlines.forget(id),
+                Event::Replaced => self.restart_clocks(),
             }
         }
         self.arm(context);

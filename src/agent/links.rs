@@ -13,7 +13,6 @@ use crate::actors::supervision::Supervised;
 use crate::endpoints::agent::AgentControl;
 use crate::endpoints::{EndpointError, LeaderRead, SessionTimers};
 use crate::peers;
-use crate::state::archive::ArchiveReader;
 
 /// A supervised actor that is started later than those who hold this.
 pub struct LateBound<A: Actor> {
@@ -130,14 +129,4 @@ impl AgentControl for Switches {
 
 fn stopping() -> EndpointError {
     EndpointError::Internal("the agent is stopping".into())
-}
-
-/// Restoring needs the log to carry a whole state; that is not built yet.
-pub struct NoRestore;
-
-impl crate::endpoints::operator::SnapshotRestore for NoRestore {
-    fn restore(&self, _: ArchiveReader<std::fs::File>) -> BoxFuture<'_, Result<(), EndpointError>> {
-        let text = "restoring a snapshot is not implemented by this version of tribune";
-        Box::pin(std::future::ready(Err(EndpointError::NotImplemented(text.into()))))
-    }
 }

@@ -23,6 +23,11 @@ use crate::raft::{PeerMessage, ServerRecord};
 pub trait Directory: Send + Sync {
     /// Address of the server port of the server with this node UUID, if it is known.
     fn find(&self, node_id: &str) -> Option<SocketAddr>;
+
+    /// The server with this raft ID, if it is known.
+    fn server(&self, _raft_id: u64) -> Option<ServerRecord> {
+        None
+    }
 }
 
 /// What happens to a link that the raft node must hear.
@@ -95,6 +100,11 @@ impl Links {
     ) -> Self {
         let shared = Shared { settings, directory, news: Mutex::new(None), data };
         Self { shared: Arc::new(shared), links: Arc::default(), runtime }
+    }
+
+    /// The server with this raft ID, if it is known.
+    pub fn server(&self, raft_id: u64) -> Option<ServerRecord> {
+        self.shared.directory.server(raft_id)
     }
 
     /// Who hears of losses. The raft node is started with these links, so it comes later than they.

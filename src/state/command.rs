@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::StateError;
-use super::record::{Check, KvEntry, Node, NodeCoordinate, Service, Session};
+use super::record::{AutopilotConfig, Check, KvEntry, Node, NodeCoordinate, Service, Session};
 
 /// Version byte in front of every encoded command.
 pub const COMMAND_VERSION: u8 = 1;
@@ -52,6 +52,44 @@ pub enum Command {
     },
     /// Store coordinates of registered nodes; unknown nodes are passed over.
     UpdateCoordinates(Vec<NodeCoordinate>),
+    /// Keep a piece of an archive that is being restored.
+    RestoreChunk(RestoreChunk),
+    /// Replace the whole state by the archive whose pieces came before.
+    RestoreFinish(RestoreFinish),
+    /// Give a restore up.
+    RestoreAbort {
+        /// Its id.
+        id: Arc<str>,
+    },
+    /// Store how the leader looks after the other servers.
+    Autopilot {
+        /// The configuration; its indexes are ignored.
+        config: Box<AutopilotConfig>,
+        /// Only if the ModifyIndex still is this one (0: if there is none).
+        cas: Option<u64>,
+    },
+}
+
+/// A piece of an archive.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreChunk {
+    /// Id of the restore, chosen by the proposer.
+    pub id: Arc<str>,
+    /// Counts up from 0, which begins a restore.
+    pub number: u32,
+    /// The bytes, at most [`super::restore::CHUNK_BYTES`].
+    pub data: Bytes,
+}
+
+/// The end of a restore.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct RestoreFinish {
+    /// Id of the restore.
+    pub id: Arc<str>,
+    /// How many pieces there are.
+    pub chunks: u32,
+    /// SHA-256 of all of them.
+    pub sha256: Bytes,
 }
 
 /// Which [`Command`] it is, for whoever counts them.
@@ -73,6 +111,10 @@ pub enum CommandKind {
     ReapTombstones,
     /// [`Command::UpdateCoordinates`].
     UpdateCoordinates,
+    /// [`Command::RestoreChunk`], [`Command::RestoreFinish`] or [`Command::RestoreAbort`].
+    Restore,
+    /// [`Command::Autopilot`].
+    Autopilot,
 }
 
 impl Command {
@@ -87,6 +129,10 @@ impl Command {
             Self::Txn(_) => CommandKind::Txn,
             Self::ReapTombstones { .. } => CommandKind::ReapTombstones,
             Self::UpdateCoordinates(_) => CommandKind::UpdateCoordinates,
+            Self::RestoreChunk(_) | Self::RestoreFinish(_) | Self::RestoreAbort { .. } => {
+                CommandKind::Restore
+            }
+            Self::Autopilot { .. } => CommandKind::Autopilot,
         }
     }
 }

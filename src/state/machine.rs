@@ -14,9 +14,9 @@ use super::read::{Gate, StateReader};
 use super::snapshot::{self, SnapshotError};
 use super::store::WriteStore;
 use super::view::View;
-use super::watch::Watches;
+use super::watch::{Touched, Watches};
 use super::writer::{Abort, Event, Writer};
-use super::{StateError, apply_catalog, apply_kv, apply_sessions, apply_txn, rows};
+use super::{StateError, apply_autopilot, apply_catalog, apply_kv, apply_sessions, apply_txn, restore, rows};
 
 /// The owner of the state. There is one per server, and only it writes.
 pub struct StateMachine {
@@ -59,9 +59,9 @@ impl StateMachine {
         })
     }
 
-    /// Index of the last applied command.
+    /// Log index of the last applied command.
     pub fn applied_index(&self) -> u64 {
-        self.view.index
+        self.view.applied
     }
 
     /// A handle for readers.
@@ -83,8 +83,8 @@ impl StateMachine {
     /// an entry without a command (a new leader's first, or a membership change): only the index moves.
     ///
     /// # Errors
-    /// [`StateError::UnknownCommand`] or a store failure; nothing of the batch is visible then, and
-    /// the server must stop.
+    /// [`StateError::UnknownCommand`] or a store failure; nothing of the batch is visible then but for what
+    /// comes before a restore in it, and the server must stop.
     pub fn apply<'a>(
         &mut self,
         entries: impl IntoIterator<Item = (u64, &'a [u8])>,
@@ -107,35 +107,64 @@ impl StateMachine {
             return Err(StateError::HalfInstalled { index });
         }
         let mut applied = Applied::default();
+        let mut touched = Vec::new();
+        let before = self.view.applied;
+        let mut replaced = false;
         let mut writer = Writer::new(&*self.store, (*self.view).clone());
-        writer.index = self.view.index;
         for (index, data) in entries {
-            if index <= writer.index {
+            if index <= writer.log_index {
                 applied.outcomes.push(None);
                 continue;
             }
-            writer.index = index;
-            let outcome = if data.is_empty() {
-                Outcome::Done
-            } else {
-                let envelope = Envelope::decode(data)?;
-                writer.now_ms = envelope.now_ms;
-                applied.kinds.push(envelope.command.kind());
-                run(&mut writer, &envelope.command)?
+            let envelope = if data.is_empty() { None } else { Some(Envelope::decode(data)?) };
+            applied.kinds.extend(envelope.as_ref().map(|envelope| envelope.command.kind()));
+            let outcome = match &envelope {
+                None => {
+                    writer.advance(index);
+                    Outcome::Done
+                }
+                Some(Envelope { command: Command::RestoreFinish(command), now_ms }) => {
+                    // Its pieces are read from the store: those of this batch must lie there first.
+                    settle(&*self.store, writer, &mut self.view, &mut applied.events, &mut touched)?;
+                    let finish = restore::finish(&*self.store, &self.view, index, command)?;
+                    let outcome = match finish {
+                        restore::Finish::Replaced(view, changes) => {
+                            self.store.write(&changes)?;
+                            self.view = Arc::new(*view);
+                            applied.events.push(Event::Replaced);
+                            replaced = true;
+                            Outcome::Done
+                        }
+                        restore::Finish::Refused(text) => Outcome::Refused(text),
+                    };
+                    writer = Writer::new(&*self.store, (*self.view).clone());
+                    if !matches!(outcome, Outcome::Done) {
+                        writer.advance(index);
+                        writer.now_ms = *now_ms;
+                        restore::abort(&mut writer, &command.id);
+                    }
+                    outcome
+                }
+                Some(envelope) => {
+                    writer.advance(index);
+                    writer.now_ms = envelope.now_ms;
+                    run(&mut writer, &envelope.command)?
+                }
             };
             applied.outcomes.push(Some(outcome));
         }
-        if writer.index == self.view.index {
+        settle(&*self.store, writer, &mut self.view, &mut applied.events, &mut touched)?;
+        if self.view.applied == before {
             published(&mut applied.outcomes);
             return Ok(applied);
         }
-        let finished = writer.finish()?;
-        self.store.write(&finished.changes)?;
-        applied.events = finished.events;
-        self.view = Arc::new(finished.view);
         self.published.store(Arc::clone(&self.view));
         published(&mut applied.outcomes);
-        self.watches.wake(&finished.touched);
+        if replaced {
+            self.watches.wake_all();
+        } else {
+            self.watches.wake(&touched);
+        }
         Ok(applied)
     }
 
@@ -168,8 +197,27 @@ impl StateMachine {
     /// [`StateError::Store`]; the server must stop.
     pub fn make_durable(&self) -> Result<u64, StateError> {
         self.store.make_durable()?;
-        Ok(self.view.index)
+        Ok(self.view.applied)
     }
+}
+
+/// Writes what a batch has come to, if anything.
+fn settle(
+    store: &dyn WriteStore,
+    writer: Writer<'_>,
+    view: &mut Arc<View>,
+    events: &mut Vec<Event>,
+    touched: &mut Touched,
+) -> Result<(), StateError> {
+    if writer.log_index == view.applied {
+        return Ok(());
+    }
+    let finished = writer.finish()?;
+    store.write(&finished.changes)?;
+    events.extend(finished.events);
+    touched.extend(finished.touched);
+    *view = Arc::new(finished.view);
+    Ok(())
 }
 
 /// Applies one command; a refused one leaves nothing behind.
@@ -189,12 +237,18 @@ fn run(writer: &mut Writer<'_>, command: &Command) -> Result<Outcome, StateError
         Command::Txn(operations) => apply_txn::apply(writer, operations),
         Command::ReapTombstones { up_to } => {
             apply_sessions::forget_lock_delays(writer);
+            restore::forget_stale(writer);
             done(writer.exhume(*up_to).map_err(Abort::from))
         }
         Command::UpdateCoordinates(updates) => {
             apply_catalog::set_coordinates(writer, updates);
             Ok(Outcome::Done)
         }
+        Command::RestoreChunk(command) => restore::chunk(writer, command),
+        Command::RestoreAbort { id } => Ok(restore::abort(writer, id)),
+        // Replaces the state below the batch; whoever runs the batch does it.
+        Command::RestoreFinish(_) => Ok(Outcome::Refused("a restore within a batch".into())),
+        Command::Autopilot { config, cas } => Ok(Outcome::Bool(apply_autopilot::set(writer, config, *cas))),
     };
     match outcome {
         Ok(outcome) => Ok(outcome),

@@ -20,6 +20,9 @@ const ROW_VERSION: u8 = 1;
 const META_KEY: &[u8] = b"applied";
 /// There while a snapshot is being installed; the row is the snapshot's index.
 const INSTALLING_KEY: &[u8] = b"installing";
+/// The restore under way, beside its pieces.
+const RESTORE_KEY: &[u8] = b"under way";
+const AUTOPILOT_KEY: &[u8] = b"autopilot";
 const SERVICE_INDEX_PREFIX: &[u8] = b"service/";
 
 /// A row of the view that a batch has changed.
@@ -41,12 +44,21 @@ pub enum RowKey {
     LockDelay(Bytes),
     /// A coordinate by folded node and segment.
     Coordinate(Folded, Arc<str>),
+    /// The restore under way.
+    Restore,
+    /// The configuration of autopilot.
+    Autopilot,
 }
 
 #[derive(Debug, Default, Serialize, serde::Deserialize)]
 #[serde(default)]
 struct Meta {
+    /// Log index of what was applied last.
     index: u64,
+    /// How far the state's index is ahead of it.
+    ahead: u64,
+    /// Log index of the last restore.
+    restored: u64,
     tables: TableIndexes,
 }
 
@@ -151,7 +163,33 @@ pub fn change(view: &View, row: &RowKey) -> Result<Change, StateError> {
             let record = view.coordinates.get(&(node.clone(), segment.clone()));
             put_or_delete(Table::Coordinates, compound(node.as_bytes(), segment.as_bytes()), record)
         }
+        RowKey::Restore => put_or_delete(Table::Restore, RESTORE_KEY.to_vec(), view.restore.as_ref()),
+        RowKey::Autopilot => put_or_delete(Table::Meta, AUTOPILOT_KEY.to_vec(), view.autopilot.as_ref()),
     }
+}
+
+/// All rows of a view.
+pub fn all(view: &View) -> impl Iterator<Item = RowKey> {
+    let catalog = view.nodes.iter().flat_map(|(node, entry)| {
+        let services = entry.services.keys().map(|id| RowKey::Service(node.clone(), id.clone()));
+        let checks = entry.checks.keys().map(|id| RowKey::Check(node.clone(), id.clone()));
+        std::iter::once(RowKey::Node(node.clone())).chain(services).chain(checks)
+    });
+    let names = view.services.keys().chain(view.idle_services.keys());
+    let locks = view
+        .locks
+        .iter()
+        .flat_map(|(session, keys)| keys.iter().map(|key| RowKey::Lock(session.clone(), key.clone())));
+    catalog
+        .chain(names.map(|name| RowKey::ServiceIndex(name.clone())))
+        .chain(view.sessions.keys().map(|id| RowKey::Session(id.clone())))
+        .chain(locks)
+        .chain(view.lock_delays.keys().map(|key| RowKey::LockDelay(key.clone())))
+        .chain(
+            view.coordinates.keys().map(|(node, segment)| RowKey::Coordinate(node.clone(), segment.clone())),
+        )
+        .chain(view.restore.iter().map(|_| RowKey::Restore))
+        .chain(view.autopilot.iter().map(|_| RowKey::Autopilot))
 }
 
 /// The row that says up to which index the store has applied; part of every batch.
@@ -159,7 +197,12 @@ pub fn change(view: &View, row: &RowKey) -> Result<Change, StateError> {
 /// # Errors
 /// [`StateError::Encode`].
 pub fn meta_change(view: &View) -> Result<Change, StateError> {
-    let meta = Meta { index: view.index, tables: view.indexes };
+    let meta = Meta {
+        index: view.applied,
+        ahead: view.index - view.applied,
+        restored: view.restored,
+        tables: view.indexes,
+    };
     Ok(Change::Put(Table::Meta, META_KEY.to_vec(), encode(&meta)?))
 }
 
@@ -240,7 +283,9 @@ fn each(
 pub fn load(store: &dyn ReadStore) -> Result<View, StateError> {
     let mut view = View::default();
     let meta = load_meta(store)?;
-    view.index = meta.index;
+    view.index = meta.index + meta.ahead;
+    view.applied = meta.index;
+    view.restored = meta.restored;
     view.indexes = meta.tables;
 
     each(store, Table::Nodes, b"", |key, row| {
@@ -299,5 +344,15 @@ pub fn load(store: &dyn ReadStore) -> Result<View, StateError> {
         view.coordinates.insert((node, segment), Arc::new(coordinate));
         Ok(())
     })?;
+    let mut restore = Ok(None);
+    store.get(Table::Restore, RESTORE_KEY, &mut |row| {
+        restore = decode(Table::Restore, RESTORE_KEY, row).map(|under_way| Some(Arc::new(under_way)));
+    })?;
+    view.restore = restore?;
+    let mut autopilot = None;
+    store.get(Table::Meta, AUTOPILOT_KEY, &mut |row| {
+        autopilot = Some(decode(Table::Meta, AUTOPILOT_KEY, row));
+    })?;
+    view.autopilot = autopilot.transpose()?.map(Arc::new);
     Ok(view)
 }

@@ -73,6 +73,7 @@ const fn code(table: Table) -> u8 {
         Table::Locks => 8,
         Table::LockDelays => 9,
         Table::Coordinates => 10,
+        Table::Restore => 11,
     }
 }
 
@@ -247,6 +248,18 @@ fn cut(bytes: &[u8]) -> Result<Cut<'_>, SnapshotError> {
     let Some((length, rest)) = bytes.split_first_chunk::<4>() else { return Err(damaged) };
     let length = usize::try_from(u32::from_be_bytes(*length)).unwrap_or(usize::MAX);
     rest.split_at_checked(length).ok_or(damaged)
+}
+
+/// Index of the snapshot whose installation into a store was begun and not ended, if so.
+///
+/// # Errors
+/// [`StateError::Store`] or [`StateError::Corrupt`].
+pub fn half_installed(store: &dyn ReadStore) -> Result<Option<u64>, StateError> {
+    match rows::applied_index(store) {
+        Ok(_) => Ok(None),
+        Err(StateError::HalfInstalled { index }) => Ok(Some(index)),
+        Err(error) => Err(error),
+    }
 }
 
 /// Reads a snapshot through without keeping anything; answers its applied index. Worth it before

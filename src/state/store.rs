@@ -36,11 +36,13 @@ pub enum Table {
     LockDelays,
     /// Coordinates by folded node and segment.
     Coordinates,
+    /// Pieces of an archive that is being restored.
+    Restore,
 }
 
 impl Table {
     /// All tables.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Meta,
         Self::Kvs,
         Self::Tombstones,
@@ -51,6 +53,7 @@ impl Table {
         Self::Locks,
         Self::LockDelays,
         Self::Coordinates,
+        Self::Restore,
     ];
 
     /// Name on disk.
@@ -66,6 +69,7 @@ impl Table {
             Self::Locks => "locks",
             Self::LockDelays => "lock_delays",
             Self::Coordinates => "coordinates",
+            Self::Restore => "restore",
         }
     }
 }
@@ -77,6 +81,8 @@ pub enum Change {
     Put(Table, Vec<u8>, Vec<u8>),
     /// Remove a row.
     Delete(Table, Vec<u8>),
+    /// Remove all rows of a table that were there before the batch.
+    Clear(Table),
 }
 
 /// Visits rows in key order until told to stop.
@@ -193,6 +199,7 @@ impl WriteStore for MemoryStore {
                 Change::Delete(table, key) => {
                     rows[*table as usize].remove(&key[..]);
                 }
+                Change::Clear(table) => rows[*table as usize] = OrdMap::new(),
             }
         }
         Ok(())

@@ -142,6 +142,19 @@ impl DiskStore {
         Ok(row.is_some())
     }
 
+    /// Has a batch remove all rows the table has now.
+    fn clear_in(&self, batch: &mut WriteBatch, table: Table) -> Result<(), StateError> {
+        let family = self.family(table)?;
+        let Some(last) = self.shared.db.iterator_cf(family, IteratorMode::End).next() else {
+            return Ok(());
+        };
+        let (last, _) = last.map_err(|error| self.failed("read", &error))?;
+        // The range ends before `last`.
+        batch.delete_range_cf(family, b"".as_slice(), &last);
+        batch.delete_cf(family, &last);
+        Ok(())
+    }
+
     fn scan_with(
         &self,
         table: Table,
@@ -230,6 +243,7 @@ impl WriteStore for DiskStore {
             match change {
                 Change::Put(table, key, value) => batch.put_cf(self.family(*table)?, key, value),
                 Change::Delete(table, key) => batch.delete_cf(self.family(*table)?, key),
+                Change::Clear(table) => self.clear_in(&mut batch, *table)?,
             }
         }
         let mut options = WriteOptions::default();
@@ -242,15 +256,8 @@ impl WriteStore for DiskStore {
     }
 
     fn clear(&self, table: Table) -> Result<(), StateError> {
-        let family = self.family(table)?;
-        let Some(last) = self.shared.db.iterator_cf(family, IteratorMode::End).next() else {
-            return Ok(());
-        };
-        let (last, _) = last.map_err(|error| self.failed("read", &error))?;
         let mut batch = WriteBatch::default();
-        // The range ends before `last`.
-        batch.delete_range_cf(family, b"".as_slice(), &last);
-        batch.delete_cf(family, &last);
+        self.clear_in(&mut batch, table)?;
         self.shared.db.write(batch).map_err(|error| self.failed("write", &error))
     }
 

@@ -13,7 +13,8 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
 
-use super::record::{Check, Node, NodeCoordinate, Service, Session};
+use super::record::{AutopilotConfig, Check, Node, NodeCoordinate, Service, Session};
+use super::restore::UnderWay;
 
 /// A name in lookup form: lower case.
 pub type Folded = Arc<str>;
@@ -91,8 +92,15 @@ impl Instance {
 /// The published snapshot.
 #[derive(Debug, Clone, Default)]
 pub struct View {
-    /// Raft index of the last applied command.
+    /// Index of the state, which records and answers carry: that of the last applied log entry, and ahead of it once
+    /// a state with higher indexes was restored.
     pub index: u64,
+    /// Log index of the last applied entry.
+    pub applied: u64,
+    /// Log index at which a restore replaced the whole state last; 0 for never. Indexes may have gone back there.
+    pub restored: u64,
+    /// A restore whose pieces are coming in.
+    pub restore: Option<Arc<UnderWay>>,
     /// Nodes by folded name.
     pub nodes: OrdMap<Folded, Arc<NodeEntry>>,
     /// Folded node names by node id (lower-case UUID).
@@ -116,6 +124,8 @@ pub struct View {
     pub coordinates: OrdMap<(Folded, Arc<str>), Arc<NodeCoordinate>>,
     /// Until when a key may not be locked (leader's clock, ms since the epoch).
     pub lock_delays: OrdMap<Bytes, u64>,
+    /// How the leader looks after the other servers; none until the first leader has said so.
+    pub autopilot: Option<Arc<AutopilotConfig>>,
     /// Highest index of every table.
     pub indexes: TableIndexes,
 }

@@ -25,6 +25,8 @@ pub enum Event {
     SessionCreated(Arc<Session>),
     /// A session ended, for whatever reason; its timers are void.
     SessionEnded(Arc<str>),
+    /// The whole state was replaced: whoever follows it begins anew.
+    Replaced,
 }
 
 /// Why a command is taken back.
@@ -57,8 +59,12 @@ pub struct Writer<'a> {
     dirty: BTreeSet<RowKey>,
     touched: Touched,
     events: Vec<Event>,
-    /// Index of the command being applied.
+    /// Changes of rows that are in no view.
+    unseen: Vec<Change>,
+    /// Index of the command being applied, as records carry it.
     pub index: u64,
+    /// Log index of the command being applied.
+    pub log_index: u64,
     /// Leader's clock of the command being applied.
     pub now_ms: u64,
 }
@@ -89,13 +95,15 @@ impl<'a> Writer<'a> {
     pub fn new(store: &'a dyn ReadStore, view: View) -> Self {
         Self {
             store,
+            index: view.index,
+            log_index: view.applied,
             view,
+            unseen: Vec::new(),
             keys: OrdMap::new(),
             tombstones: OrdMap::new(),
             dirty: BTreeSet::new(),
             touched: Vec::new(),
             events: Vec::new(),
-            index: 0,
             now_ms: 0,
         }
     }
@@ -127,7 +135,9 @@ impl<'a> Writer<'a> {
     /// [`StateError::Encode`] if a row cannot be encoded.
     pub fn finish(mut self) -> Result<Finished, StateError> {
         self.view.index = self.index;
-        let mut changes = Vec::with_capacity(self.keys.len() + self.tombstones.len() + self.dirty.len() + 1);
+        self.view.applied = self.log_index;
+        let mut changes = self.unseen;
+        changes.reserve(self.keys.len() + self.tombstones.len() + self.dirty.len() + 1);
         for (key, entry) in &self.keys {
             changes.push(match entry {
                 Some(entry) => Change::Put(Table::Kvs, key.to_vec(), KvRow::from(&**entry).encode()),
@@ -145,6 +155,17 @@ impl<'a> Writer<'a> {
         }
         changes.push(rows::meta_change(&self.view)?);
         Ok(Finished { view: self.view, changes, touched: self.touched, events: self.events })
+    }
+
+    /// Goes on to the command at a log index; the state's index keeps its distance to it.
+    pub fn advance(&mut self, log_index: u64) {
+        self.index += log_index - self.log_index;
+        self.log_index = log_index;
+    }
+
+    /// Notes a change of a row that is in no view.
+    pub fn change(&mut self, change: Change) {
+        self.unseen.push(change);
     }
 
     /// Marks a row of the view to be written with the batch.

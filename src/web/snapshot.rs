@@ -76,7 +76,9 @@ async fn restore(mut request: Request) -> Result<Reply, WebError> {
     if request.has_arg("stale") {
         return Err(EndpointError::Refused("stale not allowed for restore".to_owned()).into());
     }
-    request.endpoints().leader.check_lease()?;
+    if let Some(led) = request.endpoints().leader.lease()? {
+        led.await?;
+    }
     let archive = receive(&directory, request.pieces()).await?;
     drop(request);
     let index = archive.meta().index;

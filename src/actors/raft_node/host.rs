@@ -57,6 +57,12 @@ pub struct Applier {
 pub trait PeerTransport: Send {
     /// Sends a message; false if it cannot be.
     fn send(&mut self, to: &ServerRecord, message: PeerMessage) -> bool;
+
+    /// A server that is no member here, by its raft ID. One that is being added hears from members before it knows
+    /// any, and must answer.
+    fn find(&self, _raft_id: u64) -> Option<ServerRecord> {
+        None
+    }
 }
 
 /// No peers.
@@ -96,7 +102,10 @@ impl Host {
             }
             Effect::Send(message) => {
                 let to = message.to();
-                let sent = self.members.get(&to).is_some_and(|server| self.peers.send(server, message));
+                let sent = match self.members.get(&to) {
+                    Some(server) => self.peers.send(server, message),
+                    None => self.peers.find(to).is_some_and(|server| self.peers.send(&server, message)),
+                };
                 if !sent {
                     self.unreachable.push(to);
                 }

@@ -28,10 +28,12 @@ mod tests;
 pub mod wire {
     pub use super::decode::{
         any_session as read_session, check as read_check, coord as read_coord, coordinate as read_coordinate,
-        dir_entry as read_dir_entry, service as read_service, service_field as read_service_field, string_map as read_string_map,
+        dir_entry as read_dir_entry, service as read_service, service_field as read_service_field,
+        string_map as read_string_map,
     };
     pub use super::encode::{
-        addresses, check, connect, coord, coordinate, dir_entry, entry, proxy, service, session, string_map, strings, weights,
+        addresses, check, connect, coord, coordinate, dir_entry, entry, proxy, service, session, string_map,
+        strings, weights,
     };
 }
 
@@ -44,7 +46,7 @@ use bytes::Bytes;
 pub use moment::Moment;
 
 use super::StateError;
-use super::record::{Check, KvEntry, Node, NodeCoordinate, Service, Session};
+use super::record::{AutopilotConfig, Check, KvEntry, Node, NodeCoordinate, Service, Session};
 use super::store::ReadStore;
 use super::view::View;
 
@@ -153,6 +155,8 @@ pub enum ArchiveRecord {
         /// Leader's clock, milliseconds since the Unix epoch.
         until_ms: u64,
     },
+    /// The configuration of autopilot.
+    Autopilot(AutopilotConfig),
     /// Something this build has no table for, undecoded.
     Other {
         /// What it is.
@@ -238,14 +242,20 @@ record_kinds! {
 
 impl RecordKind {
     /// Everything this build has tables for.
-    pub const STORED: [Self; 6] =
-        [Self::Register, Self::Kv, Self::Session, Self::Tombstone, Self::Coordinates, Self::Index];
+    pub const STORED: [Self; 7] = [
+        Self::Register,
+        Self::Kv,
+        Self::Session,
+        Self::Tombstone,
+        Self::Coordinates,
+        Self::Autopilot,
+        Self::Index,
+    ];
 
-    /// A restored state works without it: servers write such records anew by themselves or, as the
-    /// autopilot configuration, they steer what this build does not do. Every archive of a stock
-    /// server holds some; refusing them would refuse all.
+    /// A restored state works without it: servers write such records anew by themselves. Every archive of
+    /// a stock server holds some; refusing them would refuse all.
     pub const fn is_expendable(self) -> bool {
-        matches!(self, Self::ChunkingState | Self::FederationState | Self::Autopilot)
+        matches!(self, Self::ChunkingState | Self::FederationState)
     }
 }
 
@@ -329,6 +339,11 @@ impl<R: Read + Seek> ArchiveReader<R> {
             Ok::<(), ArchiveError>(())
         })?;
         Ok(Self { source, meta, counts })
+    }
+
+    /// The source, wherever in it was read last.
+    pub fn into_source(self) -> R {
+        self.source
     }
 
     /// What the archive says about itself.

@@ -28,7 +28,7 @@ impl<'a> Moment<'a> {
         for _ in 0..TRIES {
             let frozen = reader.freeze()?;
             let view = reader.view_full();
-            if rows::applied_index(&*frozen)? == view.index {
+            if rows::applied_index(&*frozen)? == view.applied {
                 return Ok(Self { view, frozen });
             }
             std::thread::yield_now();

@@ -7,6 +7,7 @@ mod consul;
 mod model;
 mod reads;
 mod replay;
+mod restore;
 mod snapshots;
 mod watches;
 
