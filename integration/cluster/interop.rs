@@ -35,8 +35,8 @@ fn find_consul() -> Option<PathBuf> {
 fn speaks_rpc(member: &Member) -> bool {
     let Ok(mut stream) = TcpStream::connect((member.ip, SERVER)) else { return false };
     stream.set_read_timeout(Some(Duration::from_millis(500))).expect("a patience");
-    // The start of a request: whoever speaks RPC waits for the rest.
-    if stream.write_all(&[0, 0x82]).is_err() {
+    // The start of a multiplexed connection: whoever speaks RPC waits for the rest.
+    if stream.write_all(&[4, 0]).is_err() {
         return false;
     }
     let mut byte = [0];

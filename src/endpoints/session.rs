@@ -142,18 +142,31 @@ fn service_check(json: Json) -> Decoded<ServiceCheckRef> {
     Ok(check)
 }
 
-/// Creates a session and gives its id back.
+/// Creates a session as HTTP asks for it and gives its id back.
 ///
 /// # Errors
-/// [`EndpointError::Refused`] for a missing node or check, a critical check, or a behavior or TTL
-/// that is not allowed; and whatever proposing gives.
+/// As [`create_settled`].
 pub async fn create(
     endpoints: &Endpoints,
     datacenter: Option<&str>,
     mut request: SessionRequest,
 ) -> Result<Arc<str>, EndpointError> {
-    check_datacenter(endpoints, datacenter)?;
     request.settle_checks();
+    create_settled(endpoints, datacenter, request).await
+}
+
+/// Creates a session whose lists of checks say what they mean: the agent that was asked over HTTP has
+/// settled them, and doing it again would empty them.
+///
+/// # Errors
+/// [`EndpointError::Refused`] for a missing node or check, a critical check, or a behavior or TTL
+/// that is not allowed; and whatever proposing gives.
+pub async fn create_settled(
+    endpoints: &Endpoints,
+    datacenter: Option<&str>,
+    request: SessionRequest,
+) -> Result<Arc<str>, EndpointError> {
+    check_datacenter(endpoints, datacenter)?;
     let refuse = |text: String| Err(refusal(endpoints, text));
     if request.node.is_empty() {
         return refuse("Must provide Node".into());
