@@ -42,18 +42,20 @@ use crate::actors::mailbox::Sender;
 use crate::actors::session_manager::{LeadershipChanged, SessionManager};
 use crate::actors::watches::Watches;
 use crate::endpoints::agent::{Agent, LocalAgent, LocalRegistry};
+use crate::endpoints::blocking::Drain;
 use crate::endpoints::event::Events;
 use crate::endpoints::log::Log;
 use crate::endpoints::operator::Operator;
 use crate::endpoints::{EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers};
 use crate::metrics::Metrics;
+use crate::rpc::server::RpcServices;
 use crate::state::StateError;
 use crate::telemetry::Telemetry;
 use crate::web::dns_query::DnsHandle;
 use crate::web::event::EventHandles;
 use crate::web::operator::keyring::KeyringHandle;
 use crate::web::{self, WebHandles};
-use cluster::{Cluster, Desk, Doors};
+use cluster::{Cluster, Desk};
 use data_dir::DataDir;
 use dns::RunningDns;
 use gossip::{LanMembers, RunningGossip};
@@ -217,7 +219,6 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         sessions: Arc::new(clocks.clone()),
         promises: Arc::default(),
     };
-    cluster.serve(own_record(options, &facts), &handle, desk, Doors::default());
 
     let members = Arc::new(LanMembers {
         lan: gossip.pools().lan.clone(),
@@ -262,7 +263,18 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     };
     let events = Arc::new(Events::new(facts.node_name.clone(), Arc::clone(&local) as Arc<dyn LocalAgent>));
     gossip.tell_events(&events);
-    let operator = Operator { raft: Arc::new(handle), restore: Arc::new(LogRestore::new(Arc::clone(&endpoints.proposer))) };
+    let restore = Arc::new(LogRestore::new(Arc::clone(&endpoints.proposer)));
+    let operator = Operator { raft: Arc::new(handle.clone()), restore };
+    let rpc = Arc::new(RpcServices {
+        endpoints: endpoints.clone(),
+        operator: operator.clone(),
+        members: gossip.pools(),
+        events: gossip.pools(),
+        keyring: gossip.pools(),
+        drain: Drain::default(),
+        spool: facts.data_dir.clone(),
+    });
+    cluster.serve(own_record(options, &facts), &handle, desk, rpc);
     let handles = WebHandles::new(endpoints)
         .with(Arc::new(agent))
         .with(Arc::new(EventHandles { events, bus: gossip.pools() }))

@@ -69,8 +69,13 @@ impl Transaction {
     pub fn decode(endpoints: &Endpoints, body: &[u8]) -> Result<Self, EndpointError> {
         let bad = |error: DecodeError| EndpointError::Invalid(format!("Failed to parse body: {error}"));
         let json = Json::parse(body).map_err(bad)?;
-        let operations: Vec<_> =
-            json.list("api.TxnOps", operation).map_err(bad)?.unwrap_or_default().into_iter().flatten().collect();
+        let operations: Vec<_> = json
+            .list("api.TxnOps", operation)
+            .map_err(bad)?
+            .unwrap_or_default()
+            .into_iter()
+            .flatten()
+            .collect();
         Self::new(endpoints, operations)
     }
 

@@ -12,11 +12,10 @@
 //!
 //! May not enter: what an endpoint means (that is `endpoints`), who the servers are (gossip says so).
 
-
 pub mod codec;
 
 pub mod shapes;
 
+pub mod server;
 #[cfg(test)]
 mod tests;
-pub mod server;

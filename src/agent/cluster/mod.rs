@@ -17,6 +17,7 @@ use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
+use parking_lot::Mutex;
 use tokio::runtime::{Builder, Runtime};
 use tokio::sync::watch;
 
@@ -28,14 +29,13 @@ use crate::endpoints::agent::AgentFacts;
 use crate::peers::frame::Hello;
 use crate::peers::{Inbound, Links, LinksSettings, SnapshotData};
 use crate::raft::{PeerMessage, ServerRecord};
+use crate::rpc::server::{self, RpcServices};
 
 pub use desk::Desk;
 
-pub use port::Doors;
-
 use directory::LanDirectory;
 use founding::Founding;
-use port::ServerPort;
+use port::{Doors, ServerPort};
 
 /// What the cluster is started with.
 #[derive(Debug, Clone)]
@@ -59,6 +59,7 @@ pub struct Cluster {
     hello: Hello,
     data: Arc<dyn SnapshotData>,
     lan: PoolHandle,
+    rpc: Mutex<Option<Arc<RpcServices>>>,
     stop: watch::Sender<bool>,
 }
 
@@ -97,7 +98,17 @@ impl Cluster {
             runtime.handle().clone(),
         );
         let (stop, _) = watch::channel(false);
-        Ok(Self { runtime, links, port, options: options.clone(), hello, data, lan, stop })
+        Ok(Self {
+            runtime,
+            links,
+            port,
+            options: options.clone(),
+            hello,
+            data,
+            lan,
+            rpc: Mutex::new(None),
+            stop,
+        })
     }
 
     /// The links to the other servers.
@@ -105,15 +116,25 @@ impl Cluster {
         self.links.clone()
     }
 
-    /// Serves peers and, through `doors`, everybody else; founds a group with others if it is to.
-    pub fn serve(&self, me: ServerRecord, raft: &RaftHandle, desk: Desk, mut doors: Doors) {
+    /// Serves peers and, over Consul's RPC, everybody else; founds a group with others if it is to.
+    pub fn serve(&self, me: ServerRecord, raft: &RaftHandle, desk: Desk, rpc: Arc<RpcServices>) {
         self.links.tell(Arc::new(raft.clone()));
         let promises = desk.promises();
         let inbound = Inbound::new(self.hello.clone(), Arc::new(desk), Arc::clone(&self.data));
-        doors.peers = Some(Arc::new(move |stream, _| {
-            let inbound = inbound.clone();
-            Box::pin(async move { inbound.serve(stream).await })
-        }));
+        let single = Arc::clone(&rpc);
+        let snapshots = Arc::clone(&rpc);
+        let doors = Doors {
+            peers: Some(Arc::new(move |stream, _| {
+                let inbound = inbound.clone();
+                Box::pin(async move { inbound.serve(stream).await })
+            })),
+            single: Some(Arc::new(move |stream, _| Box::pin(server::serve(stream, Arc::clone(&single))))),
+            multiplexed: None,
+            snapshot: Some(Arc::new(move |stream, _| {
+                Box::pin(server::serve_snapshot(stream, Arc::clone(&snapshots)))
+            })),
+        };
+        *self.rpc.lock() = Some(rpc);
         self.runtime.spawn(self.port.clone().run(doors, self.stop.subscribe()));
         if self.options.expect > 1 {
             let founding = Founding {
@@ -129,8 +150,11 @@ impl Cluster {
         }
     }
 
-    /// Closes the port; connections end with the runtime.
+    /// Closes the port and has parked queries answer; connections end with the runtime.
     pub fn close(&self) {
+        if let Some(rpc) = &*self.rpc.lock() {
+            rpc.drain.release(rpc.endpoints.state.watches());
+        }
         self.stop.send_replace(true);
     }
 

@@ -5,7 +5,9 @@ use std::sync::Arc;
 use super::RpcServices;
 use super::dispatch::{Replied, request};
 use super::read::{answer, check_datacenter};
-use crate::endpoints::catalog::{self as reads, GatewayServices as NoGateways, NodeServices as OnNode, ServiceNames};
+use crate::endpoints::catalog::{
+    self as reads, GatewayServices as NoGateways, NodeServices as OnNode, ServiceNames,
+};
 use crate::endpoints::decode::records::{DeregisterRequest, RegisterRequest};
 use crate::endpoints::filter::{CatalogInstanceFields, Fields, HealthInstanceFields};
 use crate::endpoints::health::{Checks, ChecksOf};
@@ -69,9 +71,7 @@ pub async fn services(services: &RpcServices, body: &[u8]) -> Replied {
     answer(
         services,
         body,
-        |_, request: DcRequest, _| {
-            Arc::new(ServiceNames::new(request.node_meta_filters.unwrap_or_default()))
-        },
+        |_, request: DcRequest, _| Arc::new(ServiceNames::new(request.node_meta_filters.unwrap_or_default())),
         |names, found| {
             let names = names.list(&found.view).into_iter();
             let owned = |tags: Vec<&str>| Tags(tags.into_iter().map(str::to_owned).collect());
@@ -85,12 +85,12 @@ pub async fn service_list(services: &RpcServices, body: &[u8]) -> Replied {
     answer(
         services,
         body,
-        |_, request: DcRequest, _| {
-            Arc::new(ServiceNames::new(request.node_meta_filters.unwrap_or_default()))
-        },
+        |_, request: DcRequest, _| Arc::new(ServiceNames::new(request.node_meta_filters.unwrap_or_default())),
         |names, found| {
             let names = names.list(&found.view).into_iter();
-            Ok(ServiceList { services: names.map(|(name, _)| ServiceName { name: name.to_owned() }).collect() })
+            Ok(ServiceList {
+                services: names.map(|(name, _)| ServiceName { name: name.to_owned() }).collect(),
+            })
         },
     )
     .await
@@ -187,7 +187,11 @@ pub async fn node_services(services: &RpcServices, body: &[u8]) -> Replied {
         |_, found| {
             let node_services = found.map(|found| NodeServicesMap {
                 node: Some(found.node),
-                services: found.services.into_iter().map(|service| (service.id.to_string(), service)).collect(),
+                services: found
+                    .services
+                    .into_iter()
+                    .map(|service| (service.id.to_string(), service))
+                    .collect(),
             });
             Ok(NodeServices { node_services })
         },

@@ -89,7 +89,9 @@ pub async fn apply(services: &RpcServices, body: &[u8]) -> Replied {
 fn transaction(endpoints: &Endpoints, ops: Vec<TxnOp>) -> Result<Transaction, EndpointError> {
     let mut operations = Vec::with_capacity(ops.len());
     for op in ops {
-        let unknown = || EndpointError::NotImplemented("a kind of operation this version of tribune does not have".into());
+        let unknown = || {
+            EndpointError::NotImplemented("a kind of operation this version of tribune does not have".into())
+        };
         operations.push(op.into_operation().ok_or_else(unknown)?);
     }
     Transaction::new(endpoints, operations)
@@ -121,4 +123,3 @@ pub async fn read_transaction(services: &RpcServices, body: &[u8]) -> Replied {
     let answer = txn::read(endpoints, &options, transaction(endpoints, ops)?).await?;
     Ok(reply(&blocking::meta(endpoints, &options, 0), told(answer)))
 }
-

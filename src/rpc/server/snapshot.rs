@@ -18,9 +18,7 @@ use crate::endpoints::operator::{Spool, archive_origin};
 use crate::endpoints::query::{Consistency, QueryMeta, QueryOptions};
 use crate::rpc::codec::msgpack::Scanner;
 use crate::rpc::codec::{Merged, from_bytes, to_bytes};
-use crate::rpc::shapes::{
-    ReplyMeta, SNAPSHOT_RESTORE, SNAPSHOT_SAVE, SnapshotOutcome, SnapshotRequest,
-};
+use crate::rpc::shapes::{ReplyMeta, SNAPSHOT_RESTORE, SNAPSHOT_SAVE, SnapshotOutcome, SnapshotRequest};
 use crate::state::archive::Moment;
 
 /// Longest request in bytes.

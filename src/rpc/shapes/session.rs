@@ -93,13 +93,23 @@ impl SessionApply {
             ttl: session.ttl,
             ..SessionForm::default()
         };
-        Self { datacenter: datacenter.to_owned(), op: "create".to_owned(), session: form, token: String::new() }
+        Self {
+            datacenter: datacenter.to_owned(),
+            op: "create".to_owned(),
+            session: form,
+            token: String::new(),
+        }
     }
 
     /// Asks for the end of a session.
     pub fn destroy(datacenter: &str, id: &str) -> Self {
         let form = SessionForm { id: id.to_owned(), ..SessionForm::default() };
-        Self { datacenter: datacenter.to_owned(), op: "destroy".to_owned(), session: form, token: String::new() }
+        Self {
+            datacenter: datacenter.to_owned(),
+            op: "destroy".to_owned(),
+            session: form,
+            token: String::new(),
+        }
     }
 }
 

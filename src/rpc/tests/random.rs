@@ -35,9 +35,16 @@ fn texts() -> impl Strategy<Value = Option<std::collections::BTreeMap<String, St
 }
 
 fn node() -> impl Strategy<Value = Node> {
-    (".{0,300}", ".*", texts(), texts(), indexes()).prop_map(|(node, address, meta, tagged_addresses, indexes)| {
-        Node { node: node.into(), address, meta, tagged_addresses, indexes, ..Node::default() }
-    })
+    (".{0,300}", ".*", texts(), texts(), indexes()).prop_map(
+        |(node, address, meta, tagged_addresses, indexes)| Node {
+            node: node.into(),
+            address,
+            meta,
+            tagged_addresses,
+            indexes,
+            ..Node::default()
+        },
+    )
 }
 
 fn service() -> impl Strategy<Value = Service> {
@@ -56,11 +63,13 @@ fn service() -> impl Strategy<Value = Service> {
 }
 
 fn check() -> impl Strategy<Value = Check> {
-    (".*", ".*", any::<i64>(), prop::collection::vec(".*", 0..3)).prop_map(|(name, output, interval, service_tags)| {
-        let mut check = Check { name, output, service_tags, ..Check::default() };
-        check.definition.interval = interval;
-        check
-    })
+    (".*", ".*", any::<i64>(), prop::collection::vec(".*", 0..3)).prop_map(
+        |(name, output, interval, service_tags)| {
+            let mut check = Check { name, output, service_tags, ..Check::default() };
+            check.definition.interval = interval;
+            check
+        },
+    )
 }
 
 proptest! {

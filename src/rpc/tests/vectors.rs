@@ -31,7 +31,12 @@ fn again<T: Pack + Unpack>(file: &str, body: &[u8], same: Same) -> T {
     let value: T = from_bytes(body).unwrap_or_else(|error| panic!("{file}: {error}"));
     let bytes = to_bytes(&value);
     if bytes != body {
-        assert!(same == Same::Meaning, "{file}: bytes differ\n{}\n{}", body.escape_ascii(), bytes.escape_ascii());
+        assert!(
+            same == Same::Meaning,
+            "{file}: bytes differ\n{}\n{}",
+            body.escape_ascii(),
+            bytes.escape_ascii()
+        );
         let [mut want, mut found] = [body, &bytes].map(|bytes| any(&mut Cursor::new(bytes)));
         for value in [&mut want, &mut found] {
             if let super::Any::Map(pairs) = value {
@@ -129,7 +134,10 @@ type Merged1<T> = Query<T>;
 fn an_event_reads() {
     let (fire, _) = call::<Query<EventFire>, Reply<()>>("Internal_EventFire", Same::Bytes);
     let event = user_event(&fire.own.payload).unwrap();
-    assert_eq!((&*event.name, &*event.payload, &*event.node_filter, event.version), ("ev1", &b"pay"[..], ".*", 1));
+    assert_eq!(
+        (&*event.name, &*event.payload, &*event.node_filter, event.version),
+        ("ev1", &b"pay"[..], ".*", 1)
+    );
     assert_eq!((&*event.service_filter, &*event.tag_filter), ("web", "v1"));
 }
 

@@ -12,8 +12,9 @@ use super::msgpack::Packer;
 use super::{ArchiveError, IndexKey, RecordKind};
 use crate::state::kv::KvRow;
 use crate::state::record::{
-    Check, CheckDefinition, Coordinate, Expose, FreeForm, Indexes, KvEntry, Node, NodeCoordinate, ProxyConfig, Service,
-    ServiceAddress, ServiceConnect, Session, SessionBehavior, StringMap, Upstream, Weights,
+    Check, CheckDefinition, Coordinate, Expose, FreeForm, Indexes, KvEntry, Node, NodeCoordinate,
+    ProxyConfig, Service, ServiceAddress, ServiceConnect, Session, SessionBehavior, StringMap, Upstream,
+    Weights,
 };
 use crate::state::store::{ReadStore, Table};
 use crate::state::view::View;

@@ -28,10 +28,12 @@ mod tests;
 pub mod wire {
     pub use super::decode::{
         any_session as read_session, check as read_check, coord as read_coord, coordinate as read_coordinate,
-        dir_entry as read_dir_entry, service as read_service, service_field as read_service_field, string_map as read_string_map,
+        dir_entry as read_dir_entry, service as read_service, service_field as read_service_field,
+        string_map as read_string_map,
     };
     pub use super::encode::{
-        addresses, check, connect, coord, coordinate, dir_entry, entry, proxy, service, session, string_map, strings, weights,
+        addresses, check, connect, coord, coordinate, dir_entry, entry, proxy, service, session, string_map,
+        strings, weights,
     };
 }
 
