@@ -16,6 +16,7 @@ mod kv;
 mod layering;
 mod local_state;
 mod readme;
+mod restore;
 mod serf_interop;
 mod sessions;
 mod start_stop;

@@ -206,8 +206,9 @@ impl Leader {
         if self.ages.back().is_none_or(|(_, index)| *index != view.index) {
             self.ages.push_back((now, view.index));
         }
-        let Some(up_to) = up_to.filter(|_| view.indexes.tombstones > 0 || !view.lock_delays.is_empty() || view.restore.is_some())
-        else {
+        let Some(up_to) = up_to.filter(|_| {
+            view.indexes.tombstones > 0 || !view.lock_delays.is_empty() || view.restore.is_some()
+        }) else {
             return;
         };
         let proposer = Arc::clone(&self.proposer);

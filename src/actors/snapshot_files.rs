@@ -201,7 +201,11 @@ impl SnapshotFiles {
             (None, Some(directory)) => {
                 let path = directory.join(name);
                 Arc::new(File::open(&path).map_err(|error| {
-                    if error.kind() == io::ErrorKind::NotFound { missing() } else { io_error("open", &path)(error) }
+                    if error.kind() == io::ErrorKind::NotFound {
+                        missing()
+                    } else {
+                        io_error("open", &path)(error)
+                    }
                 })?)
             }
             (None, None) => return Err(missing()),
@@ -209,6 +213,15 @@ impl SnapshotFiles {
         drop(kept);
         let size = file.metadata().map_err(io_error("read", Path::new(name)))?.len();
         Ok(SnapshotReader { file, at: 0, size })
+    }
+
+    /// Removes data that is of no more use.
+    pub fn remove(&self, name: &str) {
+        let mut kept = self.shared.kept.lock();
+        let found = kept.whole.iter().position(|whole| whole.name == name);
+        if let Some(old) = found.and_then(|at| kept.whole.remove(at)) {
+            self.discard(&old);
+        }
     }
 
     /// Names of what is here, oldest first.
@@ -239,8 +252,13 @@ impl SnapshotFiles {
             path = directory.join(format!("tribune-{}-{name}.{number}{PART}", std::process::id()));
         }
         let failed = || io_error("write", &path);
-        let file =
-            File::options().read(true).write(true).create_new(true).mode(0o600).open(&path).map_err(failed())?;
+        let file = File::options()
+            .read(true)
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(&path)
+            .map_err(failed())?;
         if self.shared.directory.is_some() {
             return Ok((Some(path), file));
         }
@@ -258,12 +276,18 @@ impl SnapshotFiles {
 
     fn prune(&self, kept: &mut Kept) {
         while kept.whole.len() > KEPT {
-            let old = kept.whole.pop_front();
-            if let (Some(directory), Some(old)) = (&self.shared.directory, old)
-                && let Err(error) = fs::remove_file(directory.join(&old.name))
-            {
-                tracing::warn!(snapshot = old.name, error = %error, "cannot remove the data of an old snapshot");
+            if let Some(old) = kept.whole.pop_front() {
+                self.discard(&old);
             }
+        }
+    }
+
+    /// A file without a name goes with its last reader by itself.
+    fn discard(&self, old: &Whole) {
+        if let Some(directory) = &self.shared.directory
+            && let Err(error) = fs::remove_file(directory.join(&old.name))
+        {
+            tracing::warn!(snapshot = old.name, error = %error, "cannot remove the data of an old snapshot");
         }
     }
 }

@@ -198,8 +198,16 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     let cluster = Cluster::start(&options.cluster, &facts, gossip.pools().lan.clone(), data)?;
     let links = cluster.links();
     let followers = state_followers(&late_sessions, &late_leader);
-    let server =
-        start_server(options, &facts, data_dir.as_ref(), followers, snapshots, published, links.clone(), &metrics)?;
+    let server = start_server(
+        options,
+        &facts,
+        data_dir.as_ref(),
+        followers,
+        snapshots,
+        published,
+        links.clone(),
+        &metrics,
+    )?;
     let server = ManuallyDrop::new(server);
     let handle = server.raft.handle.clone();
     let state = server.state.clone();

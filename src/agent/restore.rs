@@ -82,6 +82,7 @@ async fn send(proposer: &dyn Proposer, id: &Arc<str>, archive: File) -> Result<(
 async fn blocking<T: Send + 'static>(
     work: impl FnOnce() -> io::Result<T> + Send + 'static,
 ) -> Result<T, EndpointError> {
-    let failed = |error: io::Error| EndpointError::Internal(format!("cannot read the spooled snapshot: {error}"));
+    let failed =
+        |error: io::Error| EndpointError::Internal(format!("cannot read the spooled snapshot: {error}"));
     spawn_blocking(work).await.map_err(|error| failed(io::Error::other(error)))?.map_err(failed)
 }

@@ -120,7 +120,9 @@ impl Command {
             Self::Txn(_) => CommandKind::Txn,
             Self::ReapTombstones { .. } => CommandKind::ReapTombstones,
             Self::UpdateCoordinates(_) => CommandKind::UpdateCoordinates,
-            Self::RestoreChunk(_) | Self::RestoreFinish(_) | Self::RestoreAbort { .. } => CommandKind::Restore,
+            Self::RestoreChunk(_) | Self::RestoreFinish(_) | Self::RestoreAbort { .. } => {
+                CommandKind::Restore
+            }
         }
     }
 }

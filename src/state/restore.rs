@@ -50,7 +50,8 @@ impl UnderWay {
     }
 }
 
-const NOT_UNDER_WAY: &str = "failed to restore snapshot: this restore is not under way any more; restore again";
+const NOT_UNDER_WAY: &str =
+    "failed to restore snapshot: this restore is not under way any more; restore again";
 
 fn chunk_key(number: u32) -> Vec<u8> {
     [&b"chunk/"[..], &number.to_be_bytes()].concat()

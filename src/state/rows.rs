@@ -181,7 +181,9 @@ pub fn all(view: &View) -> impl Iterator<Item = RowKey> {
         .chain(view.sessions.keys().map(|id| RowKey::Session(id.clone())))
         .chain(locks)
         .chain(view.lock_delays.keys().map(|key| RowKey::LockDelay(key.clone())))
-        .chain(view.coordinates.keys().map(|(node, segment)| RowKey::Coordinate(node.clone(), segment.clone())))
+        .chain(
+            view.coordinates.keys().map(|(node, segment)| RowKey::Coordinate(node.clone(), segment.clone())),
+        )
         .chain(view.restore.iter().map(|_| RowKey::Restore))
 }
 

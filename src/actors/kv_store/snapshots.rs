@@ -119,6 +119,8 @@ pub(super) fn install(
     }
     machine.install(files.open(&manifest.data)?)?;
     info!(target: TARGET, index = found, bytes = manifest.size, took = ?begun.elapsed(), "installed a snapshot");
+    // The state has it durably; should the log not know that yet, it will see it by the applied index.
+    files.remove(&manifest.data);
     Ok(())
 }
 
@@ -128,10 +130,14 @@ pub(super) fn install(
 /// # Errors
 /// [`SnapshotWorkError::State`] with [`StateError::HalfInstalled`] if that data is not here any more, and whatever is
 /// wrong with the store or the data.
-pub fn open_state(store: Box<dyn WriteStore>, files: &SnapshotFiles) -> Result<StateMachine, SnapshotWorkError> {
+pub fn open_state(
+    store: Box<dyn WriteStore>,
+    files: &SnapshotFiles,
+) -> Result<StateMachine, SnapshotWorkError> {
     if let Some(index) = snapshot::half_installed(&*store)? {
         let lost = StateError::HalfInstalled { index };
-        let name = files.names().into_iter().rev().find(|name| index_of(files, name) == Some(index)).ok_or(lost)?;
+        let name =
+            files.names().into_iter().rev().find(|name| index_of(files, name) == Some(index)).ok_or(lost)?;
         info!(target: TARGET, index, "installing a snapshot again, as the last time was cut off");
         snapshot::verify(files.open(&name)?)?;
         snapshot::install(&*store, snapshot::Reader::open(files.open(&name)?)?)?;

@@ -85,7 +85,11 @@ impl Net {
     }
 }
 
-fn copy(from: &SnapshotFiles, to: &SnapshotFiles, manifest: &Manifest) -> Result<(), Box<dyn std::error::Error>> {
+fn copy(
+    from: &SnapshotFiles,
+    to: &SnapshotFiles,
+    manifest: &Manifest,
+) -> Result<(), Box<dyn std::error::Error>> {
     let mut reader = from.open(&manifest.data)?;
     let mut sink = to.receive(manifest)?;
     let mut piece = vec![0; 10_000];
@@ -134,7 +138,11 @@ struct Disk {
 
 impl Disk {
     fn new() -> Self {
-        Self { log: MemoryLog::with_crashes(), state: MemoryStore::default(), files: SnapshotFiles::unnamed() }
+        Self {
+            log: MemoryLog::with_crashes(),
+            state: MemoryStore::default(),
+            files: SnapshotFiles::unnamed(),
+        }
     }
 }
 
@@ -160,7 +168,8 @@ fn start_over<L: LogStore + Send + 'static>(
     let fail_stop: Arc<dyn FailStop> = Arc::<Noted>::clone(&failures);
     let events = Arc::<Mutex<Vec<Event>>>::default();
     let heard = Arc::clone(&events);
-    let listener = Sender::new(move |changed: StateChanged| heard.lock().unwrap().extend(changed.events.to_vec()));
+    let listener =
+        Sender::new(move |changed: StateChanged| heard.lock().unwrap().extend(changed.events.to_vec()));
     let (state, applied_index) = (machine.reader(), machine.applied_index());
     let kv = KvStore::start(machine, files.clone(), 16, listener, Arc::default(), Arc::clone(&fail_stop));
     let me = record(name);
@@ -178,7 +187,8 @@ fn start_over<L: LogStore + Send + 'static>(
         metrics: Arc::default(),
     };
     let applier = change(kv.applier());
-    let node = RaftNode::start(options, log, None, applier, Box::new(Wire(Arc::clone(net))), fail_stop).unwrap();
+    let node =
+        RaftNode::start(options, log, None, applier, Box::new(Wire(Arc::clone(net))), fail_stop).unwrap();
     net.here.lock().unwrap().insert(me.raft_id(), (node.handle.clone(), files));
     Server { name, node, kv, state, failures, events }
 }
@@ -271,7 +281,14 @@ fn a_new_server_gets_the_state_and_then_the_log() {
         write(&a, 100..200).await;
         until("the log", || b.key("key/199").is_some()).await;
         until("the same state", || same_state(&a, &b)).await;
-        no_failures(&[&a, &b]);
+        // The snapshot made for one server does not know the next.
+        let c = start(&net, "c", None, &Disk::new());
+        a.node.handle.propose_membership(MembershipChange::AddVoter(record("c"))).await.unwrap();
+        until("the state", || c.key("key/199").is_some()).await;
+        write(&a, 200..220).await;
+        until("the same state", || same_state(&a, &c)).await;
+        no_failures(&[&a, &b, &c]);
+        c.stop(&net).await;
         a.stop(&net).await;
         b.stop(&net).await;
     });
@@ -379,7 +396,8 @@ fn damaged_data_stops_the_server_and_harms_nothing() {
     {
         let directory = TempDir::new().unwrap();
         let files = SnapshotFiles::in_directory(&directory.path().join("snapshots")).unwrap();
-        let store = DiskStore::open(&directory.path().join("state"), Arc::new(|error| panic!("{error}"))).unwrap();
+        let store =
+            DiskStore::open(&directory.path().join("state"), Arc::new(|error| panic!("{error}"))).unwrap();
         let mut machine = StateMachine::open(Box::new(store)).unwrap();
         machine.apply([(2, &set("here")[..])]).unwrap();
         let mut file = files.begin("bad").unwrap();
@@ -390,7 +408,10 @@ fn damaged_data_stops_the_server_and_harms_nothing() {
         let middle = bytes.len() / 2;
         bytes[middle] ^= 1;
         std::fs::write(&path, bytes).unwrap();
-        for wanted in [Manifest { index: 9, ..manifest.clone() }, Manifest { index: 9, data: "none".into(), ..manifest }] {
+        for wanted in [
+            Manifest { index: 9, ..manifest.clone() },
+            Manifest { index: 9, data: "none".into(), ..manifest },
+        ] {
             assert!(snapshots::install(&mut machine, &files, &wanted).is_err());
             assert!(machine.reader().kv_get(b"here", |_| ()).unwrap().is_some(), "still served");
             machine.make_durable().unwrap();
@@ -411,17 +432,19 @@ fn every_server_restores_at_the_same_index() {
             .write(Vec::new(), &crate::state::archive::ArchiveOrigin::default())
             .unwrap();
         write(led, 20..40).await;
-        let propose = |command| {
-            led.node.handle.propose(Envelope { now_ms: 5, command }.encode().unwrap())
-        };
+        let propose = |command| led.node.handle.propose(Envelope { now_ms: 5, command }.encode().unwrap());
         let id: Arc<str> = "restore".into();
         let mut chunks = 0;
         for data in archive.chunks(100) {
             let data = Bytes::copy_from_slice(data);
-            propose(Command::RestoreChunk(RestoreChunk { id: id.clone(), number: chunks, data })).await.unwrap();
+            propose(Command::RestoreChunk(RestoreChunk { id: id.clone(), number: chunks, data }))
+                .await
+                .unwrap();
             chunks += 1;
         }
-        let sha256 = Bytes::copy_from_slice(&sha2::Digest::finalize(<sha2::Sha256 as sha2::Digest>::new_with_prefix(&archive)));
+        let sha256 = Bytes::copy_from_slice(&sha2::Digest::finalize(
+            <sha2::Sha256 as sha2::Digest>::new_with_prefix(&archive),
+        ));
         propose(Command::RestoreFinish(RestoreFinish { id, chunks, sha256 })).await.unwrap();
         assert!(led.key("key/19").is_some() && led.key("key/20").is_none());
         until("the same state", || same_state(&servers[0], &servers[1])).await;

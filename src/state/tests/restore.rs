@@ -169,7 +169,11 @@ fn it_is_so_on_disk_and_wakes_everybody() {
     }
     assert!((&mut watch).now_or_never().is_some());
     assert!(has(&target, "a") && has(&target, "c") && !has(&target, "z"));
-    assert_eq!(rows(&store).iter().filter(|(table, ..)| *table == Table::Restore).count(), 0, "pieces are gone");
+    assert_eq!(
+        rows(&store).iter().filter(|(table, ..)| *table == Table::Restore).count(),
+        0,
+        "pieces are gone"
+    );
     let want = view_text(&target);
     drop((store, target, reader, watch));
     assert_eq!(view_text(&machine(&disk_store(&directory))), want);
