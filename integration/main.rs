@@ -5,6 +5,7 @@
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "a test fails by panicking")]
 
 mod agent_misc;
+mod autopilot;
 mod bad_days;
 mod blocking;
 mod catalog;

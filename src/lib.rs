@@ -2,6 +2,7 @@
 
 pub mod actors;
 pub mod agent;
+pub mod autopilot;
 pub mod cidr;
 pub mod cli;
 pub mod definition;

@@ -110,6 +110,7 @@ pub const ROOMS: &[Room] = &[
             "base64",
         ],
     },
+    Room { name: "autopilot", core: true, rooms: &["raft", "state"], crates: &[] },
     Room { name: "metrics", core: true, rooms: &[], crates: &["parking_lot"] },
     Room {
         name: "health",
@@ -205,6 +206,7 @@ pub const ROOMS: &[Room] = &[
         name: "actors",
         core: false,
         rooms: &[
+            "autopilot",
             "gossip",
             "raft",
             "state",

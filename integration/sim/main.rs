@@ -11,6 +11,8 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of it is test code")]
 
+#[path = "../lin/mod.rs"]
+mod lin;
 mod invariants;
 mod net;
 mod node;

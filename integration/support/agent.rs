@@ -138,8 +138,8 @@ pub fn merge(into: &mut Value, from: Value) {
 }
 
 /// A loopback address that no other agent of this or another test run uses.
-fn own_address() -> Ipv4Addr {
-    static NEXT: AtomicU32 = AtomicU32::new(0);
+pub fn own_address() -> Ipv4Addr {
+    static NEXT: AtomicU32 = AtomicU32::new(1);
     let [_, _, high, low] = std::process::id().to_be_bytes();
     let [.., count] = NEXT.fetch_add(1, Ordering::Relaxed).to_be_bytes();
     // 127.64.0.0 and up: people's own agents live at the lower end.
@@ -436,11 +436,11 @@ impl Drop for Agent {
     }
 }
 
-fn pid_of(child: &Child) -> Pid {
+pub fn pid_of(child: &Child) -> Pid {
     Pid::from_child(child)
 }
 
-fn tail(path: &Path, lines: usize) -> io::Result<String> {
+pub fn tail(path: &Path, lines: usize) -> io::Result<String> {
     let all: Vec<String> = BufReader::new(File::open(path)?).lines().collect::<io::Result<_>>()?;
     Ok(all[all.len().saturating_sub(lines)..].join("\n") + "\n")
 }

@@ -7,6 +7,7 @@
 #![allow(dead_code, unused_imports, reason = "shared by several targets, none of which uses all of it")]
 
 pub mod agent;
+pub mod cluster;
 pub mod dns;
 pub mod fixture;
 pub mod http;

@@ -196,6 +196,7 @@ const fn timer(kind: CommandKind) -> Option<Timer> {
         CommandKind::Txn => Timer::FsmTxn,
         CommandKind::ReapTombstones => Timer::FsmTombstone,
         CommandKind::UpdateCoordinates => Timer::FsmCoordinates,
+        CommandKind::Autopilot => Timer::FsmAutopilot,
         CommandKind::Restore => return None,
     })
 }

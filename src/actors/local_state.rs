@@ -12,9 +12,11 @@
 //! | [`configured`] | what the configuration defines, at the start and at a reload |
 //! | [`disk`], `keeper` | the data directory: definitions at once, statuses soon after they change |
 //! | [`alias`] | what alias checks look at |
+//! | [`catalog`] | the catalog, here or with the servers |
 //! | [`rounds`] | the actor that sends what the catalog lacks |
 
 pub mod alias;
+pub mod catalog;
 pub mod configured;
 pub mod deadlines;
 pub mod disk;

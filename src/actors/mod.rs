@@ -4,6 +4,7 @@
 //! what a message means is decided in its core. `Addr` does not leave this room and `agent`: the
 //! others hold handles and traits.
 
+pub mod autopilot;
 pub mod dns_responder;
 pub mod health_check;
 pub mod kv_store;

@@ -16,14 +16,16 @@ use tokio::sync::oneshot;
 use super::mailbox::{Credit, Credits};
 use super::raft_node::RaftNodeActor;
 use super::raft_node::messages::{
-    AppliedUpTo, Campaign, CompactTo, Found, GetStatus, PeerGone, PeerSendFailed, Propose, ProposeMembership,
-    ReadIndex, Shutdown, SnapshotInstalled, SnapshotReady, SnapshotSent, Step, TransferLeader,
+    AppliedUpTo, Campaign, CompactTo, Found, GetGroup, GetStatus, PeerGone, PeerSendFailed, Propose,
+    ProposeMembership, ReadIndex, Shutdown, SnapshotInstalled, SnapshotReady, SnapshotSent, Step,
+    TransferLeader,
 };
 use crate::endpoints::operator::{RaftInfo, RaftStatus};
 use crate::endpoints::{Applied, EndpointError, LeaderRead, Leadership};
 use crate::metrics::{Counter, Metrics, Timer};
 use crate::raft::{
-    Manifest, Membership, MembershipChange, PeerMessage, ProposeError, ReadMode, Role, ServerRecord, Status,
+    Manifest, Membership, MembershipChange, PeerMessage, PeerProgress, ProposeError, ReadMode, Role,
+    ServerRecord, Status,
 };
 
 /// Proposals that may wait at once; the next is answered "busy".
@@ -80,6 +82,17 @@ pub(super) struct Progress {
     pub(super) last_index: u64,
     pub(super) truncated: u64,
     pub(super) membership_index: u64,
+}
+
+/// What a node knows of its group.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Group {
+    /// Of itself.
+    pub status: Status,
+    /// Of all members; empty unless it leads.
+    pub progress: Vec<PeerProgress>,
+    /// Its time in ms, as in [`PeerProgress::heard`].
+    pub now: u64,
 }
 
 /// The lease of a leader that is the only voter.
@@ -270,6 +283,14 @@ impl RaftHandle {
     /// [`EndpointError::Internal`] if it has stopped.
     pub async fn status(&self) -> Result<Status, EndpointError> {
         self.address.send(GetStatus).await.map_err(|_| unknown())
+    }
+
+    /// What the node knows of the whole group, asked through its mailbox.
+    ///
+    /// # Errors
+    /// [`EndpointError::Internal`] if it has stopped.
+    pub async fn group(&self) -> Result<Group, EndpointError> {
+        self.address.send(GetGroup).await.map_err(|_| unknown())
     }
 
     /// What an applier needs.

@@ -19,6 +19,7 @@ use crate::dns::recursor::{self, Recursors};
 use crate::dns::{Dns, DnsFacts, DnsSettings, ServiceTtls, SoaTimes};
 use crate::duration::format_unsigned;
 use crate::endpoints::LeaderRead;
+use crate::endpoints::far::Servers;
 use crate::metrics::Metrics;
 use crate::settings::groups::DnsConfig;
 use crate::settings::{Settings, TlsEnd, TlsVersion};
@@ -231,10 +232,14 @@ impl RunningDns {
         live: &DnsLive,
         state: StateReader,
         leader: Arc<dyn LeaderRead>,
+        far: Option<Arc<dyn Servers>>,
         metrics: Arc<Metrics>,
     ) -> Result<Self, StartError> {
         let settings = Arc::new(ArcSwap::from_pointee(live.settings.clone()));
-        let dns = Dns::new(options.facts.clone(), state, leader, Arc::clone(&settings), metrics);
+        let mut dns = Dns::new(options.facts.clone(), state, leader, Arc::clone(&settings), metrics);
+        if let Some(servers) = far {
+            dns = dns.asking(servers);
+        }
         let resolver = Arc::new(Resolver::new(Arc::new(dns)));
         resolver.set_recursors(recursors(live));
         let certificates = Arc::<Certificates>::default();

@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::cluster::ClusterOptions;
+use super::cluster::{ClusterOptions, StewardOptions};
 use super::dns::{DnsLive, DnsOptions};
 use super::gossip::GossipOptions;
 use super::options::{AgentOptions, LiveSettings};
@@ -70,6 +70,8 @@ impl AgentOptions {
                 },
                 expect: settings.bootstrap_expect,
             },
+            steward: StewardOptions::from_settings(settings),
+            leave_drain_time: settings.performance.leave_drain_time,
             rpc_hold_timeout: settings.performance.rpc_hold_timeout,
             raft_multiplier: u32::try_from(settings.performance.raft_multiplier).unwrap_or(1).clamp(1, 10),
             raft_snapshot_threshold: settings.raft.snapshot_threshold,

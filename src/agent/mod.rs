@@ -10,18 +10,22 @@
 //! refuse new work and release parked queries, stop the soft actors, drain raft, make the state
 //! durable, end the threads.
 
+pub mod client;
 mod cluster;
 pub mod command;
 pub mod data_dir;
 pub mod dns;
+mod farewell;
 mod footprint;
 mod from_settings;
 pub mod gossip;
+mod ground;
 mod links;
 mod measure;
 pub mod options;
 mod parts;
 mod proposer;
+mod recovery;
 mod restore;
 mod running;
 mod signals;
@@ -32,43 +36,40 @@ use std::mem::ManuallyDrop;
 use std::process::ExitCode;
 use std::sync::Arc;
 
-use tokio::sync::{mpsc, watch};
-use tracing::{error, info};
+use tokio::sync::watch;
+use tracing::error;
 
-use crate::actors::leader::Leader;
+use crate::actors::autopilot::{Autopilot, LeaderAdmin};
+use crate::actors::leader::{Leader, MembersChanged};
 use crate::actors::local_state::LocalState;
+use crate::actors::local_state::alias::Others;
+use crate::actors::local_state::catalog::Here;
 use crate::actors::local_state::disk::DiskError;
 use crate::actors::mailbox::Sender;
 use crate::actors::session_manager::{LeadershipChanged, SessionManager};
 use crate::actors::watches::Watches;
-use crate::endpoints::agent::{Agent, LocalAgent, LocalRegistry};
 use crate::endpoints::blocking::Drain;
-use crate::endpoints::event::Events;
-use crate::endpoints::log::Log;
-use crate::endpoints::operator::Operator;
+use crate::endpoints::operator::{Admin, Operator};
 use crate::endpoints::{EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers};
 use crate::metrics::Metrics;
 use crate::rpc::server::RpcServices;
 use crate::state::StateError;
 use crate::telemetry::Telemetry;
-use crate::web::dns_query::DnsHandle;
-use crate::web::event::EventHandles;
-use crate::web::operator::keyring::KeyringHandle;
-use crate::web::{self, WebHandles};
-use cluster::{Cluster, Desk};
-use data_dir::DataDir;
+use crate::web;
+use cluster::{Cluster, ClusterAdmin, Desk, start_autopilot};
 use dns::RunningDns;
-use gossip::{LanMembers, RunningGossip};
-use links::{LateBound, LeaderClocks, SessionClocks, Switches};
+use farewell::Farewell;
+use gossip::{LanMembers, LanServers, RunningGossip};
+use ground::{Ground, Opening};
+use links::{LateBound, LeaderClocks, SessionClocks};
 use options::{AgentOptions, Configuration, LiveSettings};
 use parts::{
-    banner, define_local, facts, own_record, snapshot_files, start_checks, start_local_state, start_server,
-    start_soft_actors, state_followers, write_pid,
+    TICK, own_record, snapshot_files, start_checks, start_local_state, start_server, start_soft_actors,
+    state_followers,
 };
 use proposer::LogProposer;
 use restore::LogRestore;
-use running::Running;
-use signals::Signals;
+use running::{Running, ServerSide};
 
 /// The Consul version whose behaviour this is; announced to clients and peers.
 pub const COMPATIBLE_VERSION: &str = "1.8.7";
@@ -119,6 +120,9 @@ pub enum StartError {
     /// Where the gossip keys are kept.
     #[error("{0}")]
     Keyring(#[from] gossip::KeyringFileError),
+    /// Members given by hand.
+    #[error("{0}")]
+    Recovery(#[from] recovery::RecoveryError),
     /// Where services and checks are kept.
     #[error("{0}")]
     Disk(#[from] DiskError),
@@ -156,72 +160,68 @@ pub fn run(options: AgentOptions, log: Telemetry, configuration: Box<dyn Configu
 
 fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> {
     if !options.server {
-        let text = "client agents need server RPC, which this version of tribune does not have \
-                    yet; start it with -server or -dev";
-        return Err(StartError::NotBuilt(text.into()));
+        return client::start(options, log);
     }
-    // Before anything else: a signal that comes while we start must not kill us half-way.
-    let signals = Signals::listen()
-        .map_err(|source| StartError::System { doing: "cannot listen for signals".into(), source })?;
-    let data_dir = options.data_dir.as_deref().filter(|_| !options.dev).map(DataDir::take).transpose()?;
-    let node_id = match &data_dir {
-        Some(directory) => directory.node_id(options.node_id.as_deref())?,
-        None => match &options.node_id {
-            Some(id) => data_dir::parse_node_id(id, "the configuration (node_id)")?,
-            None => uuid::Uuid::new_v4(),
-        },
-    };
-    if let Some(path) = &options.pid_file {
-        write_pid(path)?;
-    }
-    let facts = Arc::new(facts(options, node_id.to_string()));
-    let metrics = measure::metrics(&options.telemetry, &facts.node_name);
-    actix_rt::spawn(measure::keep_time(Arc::clone(&metrics)));
-    // Binds before anything durable is opened: the commonest mistake is a second agent on the same ports.
-    let gossip = RunningGossip::start(&options.gossip, &facts, data_dir.as_ref(), &metrics)?;
-    if options.banner {
-        banner(options, &facts, gossip.encrypted());
-    }
+    let ground = Ground::lay(options)?;
+    let Ground { data_dir, facts, metrics, gossip, local, .. } = &ground;
     let late_sessions = LateBound::<SessionManager>::default();
     let late_leader = LateBound::<Leader>::default();
+    let late_autopilot = LateBound::<Autopilot>::default();
     let (leadership, led) = watch::channel(Arc::new(Leadership::default()));
-    let local = define_local(options, &facts, data_dir.as_ref())?;
     let published = leadership_sender(
         leadership,
         &late_sessions,
-        &late_leader,
-        &local,
+        (&late_leader, &late_autopilot),
+        local,
         (gossip.pools(), &facts.node_name),
     );
     let snapshots = snapshot_files(data_dir.as_ref())?;
     let data = Arc::new(snapshots.clone());
-    let cluster = Cluster::start(&options.cluster, &facts, gossip.pools().lan.clone(), data)?;
+    let cluster = Cluster::start(&options.cluster, facts, gossip.pools().lan.clone(), data)?;
     let links = cluster.links();
     let followers = state_followers(&late_sessions, &late_leader);
     let server = start_server(
         options,
-        &facts,
+        facts,
         data_dir.as_ref(),
         followers,
         snapshots,
         published,
         links.clone(),
-        &metrics,
+        metrics,
     )?;
     let server = ManuallyDrop::new(server);
     let handle = server.raft.handle.clone();
     let state = server.state.clone();
     let leader: Arc<dyn LeaderRead> = Arc::new(handle.clone());
-    let way_in = Arc::new(LogProposer::new(
-        handle.clone(),
-        led,
-        options.rpc_hold_timeout,
-        links,
-        Arc::clone(&metrics),
-    ));
+    let way_in =
+        Arc::new(LogProposer::new(handle.clone(), led, options.rpc_hold_timeout, links, Arc::clone(metrics)));
     let proposer: Arc<dyn Proposer> = Arc::<LogProposer>::clone(&way_in);
     let clocks = SessionClocks(late_sessions.clone());
+    let health = start_autopilot(
+        &options.steward,
+        TICK * options.raft_multiplier.max(1),
+        &handle,
+        &state,
+        &proposer,
+        Arc::new(LanServers { pools: gossip.pools(), links: cluster.links() }),
+        metrics,
+        &late_autopilot,
+    );
+    let leader_admin = LeaderAdmin { raft: handle.clone(), health };
+    let admin: Arc<dyn Admin> = Arc::new(ClusterAdmin {
+        here: leader_admin.clone(),
+        proposer: Arc::clone(&way_in),
+        hold: options.steward.hold,
+    });
+    let farewell = Farewell {
+        raft: handle.clone(),
+        admin: Arc::clone(&admin),
+        node_id: facts.node_id.clone(),
+        drain: options.leave_drain_time,
+    };
     let desk = Desk {
+        admin: leader_admin,
         raft: handle.clone(),
         proposer: Arc::clone(&way_in),
         sessions: Arc::new(clocks.clone()),
@@ -231,21 +231,21 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     let members = Arc::new(LanMembers {
         lan: gossip.pools().lan.clone(),
         leader: Arc::clone(&leader),
-        facts: Arc::clone(&facts),
+        facts: Arc::clone(facts),
     });
-    start_soft_actors(&members, &state, &proposer, &leader, &metrics, &late_sessions, &late_leader);
-    gossip.tell_leader(late_leader);
-    start_local_state(&local, &state, &proposer, &leader);
-    start_checks(options, &local, &state)?;
-    // Parts that follow the configuration subscribe to this.
-    let (live, _) = watch::channel(Arc::new(options.live.clone()));
-
+    start_soft_actors(&members, &state, &proposer, &leader, metrics, &late_sessions, &late_leader);
+    gossip.tell_changes(late_leader.sender());
+    gossip.tell_changes(late_autopilot.sender());
+    let catalog = Arc::new(Here { state: state.clone(), leader: Arc::clone(&leader) });
+    start_local_state(local, catalog, &proposer);
+    start_checks(options, local, Others::Here(state.clone()))?;
     let dns = RunningDns::start(
         &options.dns,
         &options.live.dns,
         state.clone(),
         Arc::clone(&leader),
-        Arc::clone(&metrics),
+        None,
+        Arc::clone(metrics),
     )?;
     let endpoints = Endpoints {
         state,
@@ -255,6 +255,7 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
             as Arc<dyn SessionTimers>,
         coordinates: Arc::default(),
         settings: Arc::new(EndpointSettings { node_id: facts.node_id.clone(), ..options.endpoints.clone() }),
+        far: None,
     };
     let coordinates = &options.gossip.coordinates;
     actix_rt::spawn(gossip::write_coordinates(endpoints.clone(), coordinates.clone()));
@@ -262,17 +263,11 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         let lan = gossip.pools().lan.clone();
         actix_rt::spawn(gossip::send_coordinate(endpoints.clone(), lan, coordinates.clone()));
     }
-    let (requests, waiting) = mpsc::unbounded_channel();
-    let agent = Agent {
-        facts: Arc::clone(&facts),
-        members: gossip.pools(),
-        local: Arc::clone(&local) as Arc<dyn LocalRegistry>,
-        control: Arc::new(Switches(requests.clone())),
+    let operator = Operator {
+        raft: Arc::new(handle.clone()),
+        restore: Arc::new(LogRestore::new(Arc::clone(&endpoints.proposer))),
+        admin,
     };
-    let events = Arc::new(Events::new(facts.node_name.clone(), Arc::clone(&local) as Arc<dyn LocalAgent>));
-    gossip.tell_events(&events);
-    let restore = Arc::new(LogRestore::new(Arc::clone(&endpoints.proposer)));
-    let operator = Operator { raft: Arc::new(handle.clone()), restore };
     let rpc = Arc::new(RpcServices {
         endpoints: endpoints.clone(),
         operator: operator.clone(),
@@ -282,55 +277,22 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
         drain: Drain::default(),
         spool: facts.data_dir.clone(),
     });
-    cluster.serve(own_record(options, &facts), &handle, desk, rpc);
-    let handles = WebHandles::new(endpoints)
-        .with(Arc::new(agent))
-        .with(Arc::new(EventHandles { events, bus: gossip.pools() }))
-        .with(Arc::new(operator))
-        .with(Arc::new(KeyringHandle(gossip.pools())))
-        .with(Arc::new(DnsHandle(dns.over_https())))
-        .with(Arc::clone(&metrics))
-        .with(Arc::new(Log(Arc::new(measure::ProcessLog(log)))));
-    let started = web::start(options.web.clone(), handles, web::routes())?;
-    for address in &started.addresses {
-        info!(target: "agent", address = %address, network = "tcp", "Started HTTP server");
-    }
-    actix_rt::spawn(started.server);
-    let watches = Watches::new(started.addresses.first().copied(), actix_rt::Arbiter::current());
-    watches.replace(options.live.watches.clone());
-    actix_rt::spawn(follow_reloads(
-        live.subscribe(),
-        watches.clone(),
-        Arc::clone(&metrics),
-        options.telemetry.filter_default,
-    ));
-    Ok(Running {
-        server: ManuallyDrop::into_inner(server),
-        web: started.stopper,
-        dns,
-        gossip,
-        cluster,
-        watches,
-        local,
-        live,
-        signals,
-        requests: waiting,
-        requester: requests,
-        leave_on_terminate: options.leave_on_terminate,
-        skip_leave_on_interrupt: options.skip_leave_on_interrupt,
-        _data_dir: data_dir,
-    })
+    cluster.serve(own_record(options, facts), &handle, desk, rpc);
+    let server =
+        Some(ServerSide { server: ManuallyDrop::into_inner(server), cluster, farewell: Arc::new(farewell) });
+    ground.open(options, log, Opening { endpoints, dns, operator: Some(operator), server })
 }
 
 /// Spreads what raft publishes to those who wait for a leader and to those who act when we lead.
 fn leadership_sender(
     leadership: watch::Sender<Arc<Leadership>>,
     sessions: &LateBound<SessionManager>,
-    leader: &LateBound<Leader>,
+    (leader, autopilot): (&LateBound<Leader>, &LateBound<Autopilot>),
     local: &Arc<LocalState>,
     (pools, name): (Arc<gossip::Pools>, &str),
 ) -> Sender<Arc<Leadership>> {
     let (sessions, leader, local) = (sessions.clone(), leader.clone(), Arc::clone(local));
+    let autopilot = autopilot.clone();
     let name = name.to_owned();
     Sender::new(move |news: Arc<Leadership>| {
         let changed = LeadershipChanged { leads: news.is_leader };
@@ -343,6 +305,11 @@ fn leadership_sender(
         }
         sessions.send(changed);
         leader.send(changed);
+        autopilot.send(changed);
+        if news.is_leader && news.peers != before.peers {
+            // Who is a raft peer is shown as a server in the catalog.
+            leader.send(MembersChanged { reaped: false });
+        }
     })
 }
 

@@ -4,7 +4,7 @@ use std::net::SocketAddr;
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::cluster::ClusterOptions;
+use super::cluster::{ClusterOptions, StewardOptions};
 use super::dns::{DnsLive, DnsOptions};
 use super::gossip::GossipOptions;
 use crate::actors::health_check::CheckRunSettings;
@@ -56,6 +56,10 @@ pub struct AgentOptions {
     pub endpoints: EndpointSettings,
     /// The server port and who founds a group.
     pub cluster: ClusterOptions,
+    /// How the leader looks after the other servers.
+    pub steward: StewardOptions,
+    /// How long a server that leaves goes on answering.
+    pub leave_drain_time: Duration,
     /// How long a request waits for a leader.
     pub rpc_hold_timeout: Duration,
     /// `performance.raft_multiplier`.

@@ -14,12 +14,14 @@ use super::data_dir::DataDir;
 use super::gossip::LanMembers;
 use super::links::LateBound;
 use super::options::{AgentOptions, LiveSettings};
+use super::recovery::Recovery;
 use super::{COMPATIBLE_VERSION, StartError};
 use crate::actors::health_check::{CheckUpdate, HealthChecks};
 use crate::actors::kv_store::{KvStore, StateChanged, open_state};
 use crate::actors::leader::Leader;
 use crate::actors::local_state::LocalState;
-use crate::actors::local_state::alias::AliasView;
+use crate::actors::local_state::alias::{AliasView, Others};
+use crate::actors::local_state::catalog::Catalog;
 use crate::actors::local_state::disk::Disk;
 use crate::actors::local_state::rounds::{LocalStateActor, LocalStateLinks};
 use crate::actors::mailbox::Sender;
@@ -38,7 +40,7 @@ use crate::state::{Event, StateReader};
 
 /// Length of a raft tick of a durable agent, per unit of `raft_multiplier`. An election takes 10 to
 /// 20 of them.
-const TICK: Duration = Duration::from_millis(20);
+pub(super) const TICK: Duration = Duration::from_millis(20);
 
 /// How long a write waits for a quorum before its caller is told that the outcome is unknown.
 const OUTCOME: Duration = Duration::from_secs(30);
@@ -105,6 +107,8 @@ pub fn start_server(
     let ticks = |time: Duration| time.as_millis().div_ceil(tick.as_millis().max(1));
     driver.read_ticks = u64::try_from(ticks(options.rpc_hold_timeout)).unwrap_or(u64::MAX).max(1);
     driver.proposal_ticks = u64::try_from(ticks(OUTCOME)).unwrap_or(u64::MAX);
+    let recovery = data_dir.map(|directory| Recovery::find(&directory.join("raft"))).transpose()?.flatten();
+    driver.recover = recovery.as_ref().map(|recovery| recovery.members.clone());
     let raft_options = RaftOptions {
         me,
         driver,
@@ -123,6 +127,8 @@ pub fn start_server(
         }
         None => RaftNode::start(raft_options, MemoryLog::new(), None, applier, peers, fail_stop)?,
     };
+    // The node has opened its log, so it is in there.
+    recovery.map(Recovery::done).transpose()?;
     Ok(Server { kv_store: ManuallyDrop::into_inner(kv_store), raft, state })
 }
 
@@ -203,7 +209,7 @@ pub fn define_local(
 pub fn start_checks(
     options: &AgentOptions,
     local: &Arc<LocalState>,
-    state: &StateReader,
+    others: Others,
 ) -> Result<(), StartError> {
     // The local state owns the checks: what they hold of it must not keep it alive.
     let news = Arc::downgrade(local);
@@ -212,7 +218,7 @@ pub fn start_checks(
             local.check_updated(&update);
         }
     });
-    let alias = AliasView::new(local, state.clone(), options.endpoints.node_name.clone());
+    let alias = AliasView::new(local, others, options.endpoints.node_name.clone());
     let checks = HealthChecks::new(options.checks.clone(), updates, Arc::new(alias))
         .map_err(|source| StartError::System { doing: "cannot run health checks".into(), source })?;
     local.run_checks(checks);
@@ -220,18 +226,8 @@ pub fn start_checks(
 }
 
 /// Has the catalog follow this agent's services and checks.
-pub fn start_local_state(
-    local: &Arc<LocalState>,
-    state: &StateReader,
-    proposer: &Arc<dyn Proposer>,
-    leader: &Arc<dyn LeaderRead>,
-) {
-    let links = LocalStateLinks {
-        local: Arc::clone(local),
-        state: state.clone(),
-        proposer: Arc::clone(proposer),
-        leader: Arc::clone(leader),
-    };
+pub fn start_local_state(local: &Arc<LocalState>, catalog: Arc<dyn Catalog>, proposer: &Arc<dyn Proposer>) {
+    let links = LocalStateLinks { local: Arc::clone(local), catalog, proposer: Arc::clone(proposer) };
     let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
     // Nobody sends to it: its door is the shared local state, which outlives it.
     supervise(
@@ -281,7 +277,7 @@ pub fn banner(options: &AgentOptions, facts: &AgentFacts, encrypted: bool) {
          \x20          Version: '{}'\n\
          \x20          Node ID: '{}'\n\
          \x20        Node name: '{}'\n\
-         \x20       Datacenter: '{}' (Segment: '<all>')\n\
+         \x20       Datacenter: '{}' (Segment: '{}')\n\
          \x20           Server: {} (Bootstrap: {})\n\
          \x20      Client Addr: [{}] (HTTP: {}, HTTPS: {}, gRPC: {}, DNS: {})\n\
          \x20     Cluster Addr: {} (LAN: {}, WAN: {})\n\
@@ -292,6 +288,7 @@ pub fn banner(options: &AgentOptions, facts: &AgentFacts, encrypted: bool) {
         facts.node_id,
         facts.node_name,
         facts.datacenter,
+        if facts.server { "<all>" } else { "" },
         facts.server,
         facts.bootstrap,
         options.client_addresses.join(" "),

@@ -144,7 +144,10 @@ const fn timer(kind: CommandKind) -> Option<Timer> {
         CommandKind::Deregister => Some(Timer::CatalogDeregister),
         CommandKind::SessionCreate | CommandKind::SessionDestroy => Some(Timer::SessionApply),
         CommandKind::Txn => Some(Timer::TxnApply),
-        CommandKind::ReapTombstones | CommandKind::UpdateCoordinates | CommandKind::Restore => None,
+        CommandKind::ReapTombstones
+        | CommandKind::UpdateCoordinates
+        | CommandKind::Restore
+        | CommandKind::Autopilot => None,
     }
 }
 

@@ -11,6 +11,7 @@ use tracing::{error, info, warn};
 use super::cluster::Cluster;
 use super::data_dir::DataDir;
 use super::dns::RunningDns;
+use super::farewell::Farewell;
 use super::footprint;
 use super::gossip::RunningGossip;
 use super::links::Request;
@@ -26,13 +27,23 @@ use crate::web;
 /// Longest time going down may take.
 const STOP_LIMIT: Duration = Duration::from_secs(15);
 
+/// What only servers have.
+pub struct ServerSide {
+    /// Log and state.
+    pub server: Server,
+    /// The server port and the links to other servers.
+    pub cluster: Cluster,
+    /// How it leaves the raft group.
+    pub farewell: Arc<Farewell>,
+}
+
 /// Everything that must be stopped again.
 pub struct Running {
-    pub(super) server: Server,
+    /// None on a client agent.
+    pub(super) server: Option<ServerSide>,
     pub(super) web: web::WebStopper,
     pub(super) dns: RunningDns,
     pub(super) gossip: RunningGossip,
-    pub(super) cluster: Cluster,
     pub(super) watches: Watches,
     pub(super) local: Arc<LocalState>,
     pub(super) live: watch::Sender<Arc<LiveSettings>>,
@@ -88,13 +99,22 @@ impl Running {
             Some(reason) => reason,
             None => self.wait(&mut *configuration).await,
         };
-        let Self { mut signals, watches, gossip, cluster, web, dns, local, server, .. } = self;
+        let Self { mut signals, watches, gossip, web, dns, local, server, .. } = self;
         watches.stop();
+        let farewell = server.as_ref().map(|side| Arc::clone(&side.farewell));
+        let parting = farewell.as_ref().filter(|_| matches!(reason, Reason::Leave(_)));
+        let limit = STOP_LIMIT + parting.map_or(Duration::ZERO, |farewell| farewell.limit());
         let stopping = async move {
             let code = match reason {
                 Reason::Leave(told) => {
                     info!(target: "agent", "Gracefully shutting down agent...");
+                    if let Some(farewell) = &farewell {
+                        farewell.hand_over().await;
+                    }
                     gossip.leave().await;
+                    if let Some(farewell) = &farewell {
+                        farewell.part().await;
+                    }
                     info!(target: "agent", "Graceful exit completed");
                     if let Some(told) = told {
                         // Whoever asked may have gone.
@@ -108,11 +128,11 @@ impl Running {
                 }
                 Reason::GiveUp => 1,
             };
-            stop(web, dns, local, gossip, cluster, server).await.then_some(code)
+            stop(web, dns, local, gossip, server).await.then_some(code)
         };
         let again = async { while signals.next().await == Caught::Hangup {} };
         tokio::select! {
-            stopped = tokio::time::timeout(STOP_LIMIT, stopping) => match stopped {
+            stopped = tokio::time::timeout(limit, stopping) => match stopped {
                 Ok(Some(code)) => {
                     info!(target: "agent", code, "Exit code");
                     ExitCode::from(code)
@@ -199,14 +219,14 @@ async fn stop(
     dns: RunningDns,
     local: Arc<LocalState>,
     gossip: RunningGossip,
-    cluster: Cluster,
-    server: Server,
+    server: Option<ServerSide>,
 ) -> bool {
     web.stop().await;
     dns.stop().await;
     local.stop_checks();
     local.keep_now();
     gossip.stop().await;
+    let Some(ServerSide { server, cluster, .. }) = server else { return true };
     let mut well = true;
     if let Err(failure) = server.raft.stop().await {
         error!(target: "agent.server.raft", error = %failure, "raft did not end well");

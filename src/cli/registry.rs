@@ -33,6 +33,7 @@ static COMMANDS: &[&Command] = &[
     &operator::autopilot::SET_CONFIG,
     &operator::raft::LIST_PEERS,
     &operator::raft::REMOVE_PEER,
+    &operator::raft::TRANSFER_LEADER,
     &reload::COMMAND,
     &rtt::COMMAND,
     &services::deregister::COMMAND,

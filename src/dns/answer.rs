@@ -15,6 +15,7 @@ use super::hosts::Hosts;
 use super::instances::{Entry, Place, Pool, Wanted};
 use super::message::{rcode, rtype};
 use super::name::{self, Labels, Lookup};
+use super::needs::{Lacking, Need};
 use super::pick::pick;
 use super::pools::{Lent, Pools};
 use super::record::{Data, Limits, Owner, Record, Reply};
@@ -75,6 +76,8 @@ pub struct Answering<'a, 'h> {
     pub pools: &'a Pools,
     /// Foreign host names.
     pub hosts: &'h mut Hosts,
+    /// On an agent without a state: what the view was put together from, and what it still lacks.
+    pub lacking: Option<Lacking<'h>>,
     /// Chance.
     pub rng: &'h mut SmallRng,
     /// Names of the own zones followed so far.
@@ -122,7 +125,14 @@ impl<'a> Answering<'a, '_> {
     /// Answers a reverse question; none if the catalog does not know the address.
     pub fn reverse(&mut self, question: Question<'_>, labels: &Labels) -> Option<Reply<'a>> {
         let ip = name::reverse(labels).filter(|_| self.fresh)?;
-        let target = find_reverse(self.view, self.zones, ip)?;
+        if !self.has(|| Need::Nodes) {
+            return None;
+        }
+        let node = find_node(self.view, self.zones, ip);
+        if node.is_none() && !self.has(|| Need::At(ip)) {
+            return None;
+        }
+        let target = node.or_else(|| find_service(self.view, self.zones, ip))?;
         let data = Data::Name(rtype::PTR, Cow::Owned(target.into_vec()));
         let answer = smallvec![Record { owner: Owner::Question, ttl: 0, data }];
         let mut reply = Reply { answer, ..Reply::default() };
@@ -130,6 +140,11 @@ impl<'a> Answering<'a, '_> {
             reply.authority.push(self.soa());
         }
         Some(reply)
+    }
+
+    /// Whether what is looked for is here, if it exists: always so but on an agent that must ask for it first.
+    fn has(&mut self, need: impl FnOnce() -> Need) -> bool {
+        self.lacking.as_mut().is_none_or(|lacking| lacking.has(need()))
     }
 
     fn soa(&self) -> Record<'a> {
@@ -175,6 +190,9 @@ impl<'a> Answering<'a, '_> {
         if !self.fresh {
             return Reply::of(rcode::SERVFAIL);
         }
+        if here && !self.has(|| Need::Node(name.to_owned())) {
+            return Reply::default();
+        }
         let Some(entry) = self.view.nodes.get(name).filter(|_| here) else { return self.nothing() };
         let ttl = self.settings.node_ttl;
         let mut reply = Reply::default();
@@ -206,7 +224,7 @@ impl<'a> Answering<'a, '_> {
         'a: 'r,
     {
         let mut reply = Reply::default();
-        if self.fresh {
+        if self.fresh && self.has(|| Need::Service("consul".to_owned())) {
             let only_passing = self.settings.only_passing;
             let wanted = Wanted { name: "consul", tags: "", connect: false, only_passing, kind: Kind::Srv };
             *lent = self.pools.lend(self.view, &wanted, &[], self.zones);
@@ -253,6 +271,10 @@ impl<'a> Answering<'a, '_> {
     where
         'a: 'r,
     {
+        let name = || wanted.name.to_owned();
+        if !self.has(|| if wanted.connect { Need::Connect(name()) } else { Need::Service(name()) }) {
+            return Reply::default();
+        }
         *lent = self.pools.lend(self.view, wanted, question.name, self.zones);
         let lent: &'r Option<Lent> = lent;
         let Some(pool) = lent.as_ref().and_then(Lent::pool) else { return self.nothing() };
@@ -416,17 +438,24 @@ fn texts(node: &Node) -> impl Iterator<Item = Vec<u8>> {
     node.meta.iter().flatten().map(|(key, value)| text::of_pair(key, value))
 }
 
-/// The first node with an address or, if there is none, the first service.
-fn find_reverse(view: &View, zones: &Zones, ip: IpAddr) -> Option<wire::WireName> {
+/// Whether an address, as somebody wrote it, is this one.
+fn is_spelled(address: &str, ip: IpAddr, spelled: &str) -> bool {
+    address == spelled
+        || (ip.is_ipv6() && address.contains(':') && address.parse::<IpAddr>().is_ok_and(|own| own == ip))
+}
+
+/// The first node with an address.
+fn find_node(view: &View, zones: &Zones, ip: IpAddr) -> Option<wire::WireName> {
     let spelled = ip.to_string();
-    let is = |address: &str| {
-        address == spelled
-            || (ip.is_ipv6() && address.contains(':') && address.parse::<IpAddr>().is_ok_and(|own| own == ip))
-    };
-    if let Some(entry) = view.nodes.values().find(|entry| is(&entry.node.address)) {
-        return zones.node_name(&entry.node.node);
-    }
+    let mut nodes = view.nodes.values();
+    let entry = nodes.find(|entry| is_spelled(&entry.node.address, ip, &spelled))?;
+    zones.node_name(&entry.node.node)
+}
+
+/// The first service with an address.
+fn find_service(view: &View, zones: &Zones, ip: IpAddr) -> Option<wire::WireName> {
+    let spelled = ip.to_string();
     let mut services = view.nodes.values().flat_map(|entry| entry.services.values());
-    let found = services.find(|service| is(&service.address))?;
+    let found = services.find(|service| is_spelled(&service.address, ip, &spelled))?;
     zones.service_name(&found.service)
 }

@@ -9,6 +9,7 @@ use hickory_server::proto::serialize::binary::{BinEncodable, BinEncoder, NameEnc
 use rand::rngs::SmallRng;
 
 use super::message::{question_for, rtype};
+use super::needs::Needs;
 use super::record::{Data, Owner, Record};
 
 /// Most names one answer asks recursors for; the rest stays unresolved.
@@ -25,6 +26,8 @@ pub struct Chase {
     begun: Instant,
     /// Makes the second pass draw the same instances as the first.
     rng: SmallRng,
+    /// What the servers said, and are still to be asked.
+    pub(super) needs: Needs,
 }
 
 impl Chase {
@@ -37,7 +40,7 @@ impl Chase {
     #[cfg(test)]
     pub fn of(questions: Vec<Vec<u8>>) -> Self {
         let rng = rand::SeedableRng::seed_from_u64(0);
-        Self { questions, names: Vec::new(), begun: Instant::now(), rng }
+        Self { questions, names: Vec::new(), begun: Instant::now(), rng, needs: Needs::default() }
     }
 }
 
@@ -60,15 +63,19 @@ impl Hosts {
     }
 
     /// For the second pass, with the chance the first had. Names that were not asked for stay unresolved.
-    pub fn known(chase: Chase, found: Vec<Option<Vec<u8>>>) -> (Self, SmallRng) {
+    pub fn known(chase: Chase, found: Vec<Option<Vec<u8>>>) -> (Self, SmallRng, Needs) {
         let found = chase.names.into_iter().zip(found).collect();
-        (Self { recursors: false, found, wanted: Vec::new() }, chase.rng)
+        (Self { recursors: false, found, wanted: Vec::new() }, chase.rng, chase.needs)
     }
 
     /// What to ask before the answer can be written, if anything; the first pass began at `begun`.
-    pub fn chase(self, rng: SmallRng, begun: Instant) -> Option<Chase> {
-        let questions = self.wanted.iter().map(|name| question_for(name)).collect();
-        (!self.wanted.is_empty()).then_some(Chase { questions, names: self.wanted, begun, rng })
+    ///
+    /// What the servers are to be asked comes before what recursors are: it decides who those are asked about.
+    pub fn chase(self, needs: Needs, rng: SmallRng, begun: Instant) -> Option<Chase> {
+        let names = if needs.is_open() { Vec::new() } else { self.wanted };
+        let questions: Vec<_> = names.iter().map(|name| question_for(name)).collect();
+        let further = needs.is_open() || !questions.is_empty();
+        further.then_some(Chase { questions, names, begun, rng, needs })
     }
 
     /// The records a recursor has for a host name; none while it was not asked.

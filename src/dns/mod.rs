@@ -16,6 +16,7 @@ mod instances;
 pub mod listen;
 mod message;
 mod name;
+mod needs;
 mod pick;
 mod pools;
 mod record;
@@ -35,6 +36,7 @@ use arc_swap::ArcSwap;
 use rand::rngs::SmallRng;
 
 use crate::endpoints::LeaderRead;
+use crate::endpoints::far::Servers;
 use crate::metrics::{Counter, Metrics, Timer};
 use crate::state::StateReader;
 
@@ -43,6 +45,7 @@ use encode::Form;
 use hosts::Hosts;
 use message::Query;
 use name::Labels;
+use needs::Needs;
 use pools::Pools;
 use record::Reply;
 use zones::{Belongs, Zones};
@@ -84,6 +87,7 @@ pub struct Dns {
     metrics: Arc<Metrics>,
     zones: Zones,
     pools: Pools,
+    far: Option<Arc<dyn Servers>>,
 }
 
 impl fmt::Debug for Dns {
@@ -101,7 +105,14 @@ impl Dns {
         settings: Arc<ArcSwap<DnsSettings>>,
         metrics: Arc<Metrics>,
     ) -> Self {
-        Self { state, leader, settings, metrics, zones: Zones::new(facts), pools: Pools::default() }
+        let zones = Zones::new(facts);
+        Self { state, leader, settings, metrics, zones, pools: Pools::default(), far: None }
+    }
+
+    /// Answers from what these servers say, and has no state of its own.
+    #[must_use]
+    pub fn asking(self, servers: Arc<dyn Servers>) -> Self {
+        Self { far: Some(servers), ..self }
     }
 
     /// The live settings; the recursor reads its own from here too.
@@ -121,8 +132,9 @@ impl Dns {
         let settings = self.settings.load();
         let before = rng.clone();
         let mut hosts = Hosts::unknown(!settings.recursors.is_empty());
-        let (verdict, kind) = self.respond(&settings, query, transport, &mut hosts, rng, out);
-        if let Some(chase) = hosts.chase(before, begun) {
+        let mut needs = Needs::default();
+        let (verdict, kind) = self.respond(&settings, query, transport, &mut hosts, &mut needs, rng, out);
+        if let Some(chase) = hosts.chase(needs, before, begun) {
             out.clear();
             return Verdict::Chase(chase);
         }
@@ -132,7 +144,7 @@ impl Dns {
 
     /// Answers a query once the recursors were asked for the host names of `chase`. `found` holds their
     /// raw answers in the order of the questions, none where no recursor answered. Never asks for a
-    /// second chase: what is still unknown stays unresolved.
+    /// second chase: what is still unknown stays unresolved. After [`Dns::fetch`] it may.
     pub fn answer_chased(
         &self,
         query: &[u8],
@@ -144,13 +156,30 @@ impl Dns {
     ) -> Verdict {
         let settings = self.settings.load();
         let begun = chase.begun();
-        let (mut hosts, first) = Hosts::known(chase, found);
+        let fetched = chase.questions.is_empty();
+        let (mut hosts, first, mut needs) = Hosts::known(chase, found);
+        if fetched {
+            hosts = Hosts::unknown(!settings.recursors.is_empty());
+        }
         // The same instances must be drawn as the first time.
-        let own = std::mem::replace(rng, first);
-        let (verdict, kind) = self.respond(&settings, query, transport, &mut hosts, rng, out);
+        let own = std::mem::replace(rng, first.clone());
+        let (verdict, kind) = self.respond(&settings, query, transport, &mut hosts, &mut needs, rng, out);
         *rng = own;
+        if let Some(chase) = hosts.chase(needs, first, begun) {
+            out.clear();
+            return Verdict::Chase(chase);
+        }
         self.measure(kind, begun);
         verdict
+    }
+
+    /// Asks the servers for what a chase lacks of their state, if it does; [`Dns::answer_chased`] is next.
+    pub async fn fetch(&self, mut chase: Chase) -> Chase {
+        if let Some(servers) = self.far.as_ref().filter(|_| chase.needs.is_open()) {
+            let settings = self.settings.load_full();
+            chase.needs.fetch(&**servers, &settings).await;
+        }
+        chase
     }
 
     /// Writes SERVFAIL for a query whose recursors all failed; nothing if it is no query.
@@ -179,6 +208,7 @@ impl Dns {
         message: &[u8],
         transport: Transport,
         hosts: &mut Hosts,
+        needs: &mut Needs,
         rng: &mut SmallRng,
         out: &mut Vec<u8>,
     ) -> (Verdict, Option<Timer>) {
@@ -200,13 +230,17 @@ impl Dns {
             return (Verdict::Reply, None);
         }
         let view = self.state.view();
+        let fresh = if self.far.is_some() { needs.answered() } else { self.is_fresh(settings) };
+        let (told, lacking) = needs.split();
+        let (view, lacking) = if self.far.is_some() { (told, Some(lacking)) } else { (&**view, None) };
         let mut answering = Answering {
-            view: &view,
-            fresh: self.is_fresh(settings),
+            view,
+            fresh,
             zones: &self.zones,
             settings,
             pools: &self.pools,
             hosts,
+            lacking,
             rng,
             depth: 0,
         };

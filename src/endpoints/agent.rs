@@ -19,7 +19,7 @@ use imbl::OrdMap;
 use tokio::sync::watch;
 
 use super::operator::RaftStatus;
-use super::{EndpointError, Endpoints};
+use super::{EndpointError, Endpoints, Leadership};
 use crate::definition::Status;
 use crate::state::record::{Check, Coordinate, Node, Service, StringMap};
 pub use members::{Member, MemberStatus, Members, PoolFigures};
@@ -275,6 +275,18 @@ impl Agent {
         others.chain([self.facts.datacenter.as_str()]).collect::<BTreeSet<_>>().len()
     }
 
+    fn server_stats(&self, leadership: &Leadership) -> BTreeMap<&'static str, String> {
+        let facts = &self.facts;
+        BTreeMap::from([
+            ("acl", "disabled".to_owned()),
+            ("bootstrap", facts.bootstrap.to_string()),
+            ("known_datacenters", self.known_datacenters().to_string()),
+            ("leader", leadership.is_leader.to_string()),
+            ("leader_addr", leadership.leader_address.clone().unwrap_or_default()),
+            ("server", facts.server.to_string()),
+        ])
+    }
+
     /// The figures behind `consul info`.
     pub fn stats(&self, endpoints: &Endpoints, raft: &RaftStatus) -> Stats {
         let leadership = endpoints.leader.leadership();
@@ -302,17 +314,14 @@ impl Agent {
                 ("version", facts.version.clone()),
             ]),
         );
-        stats.insert(
-            "consul",
-            group(&[
-                ("acl", "disabled".to_owned()),
-                ("bootstrap", facts.bootstrap.to_string()),
-                ("known_datacenters", self.known_datacenters().to_string()),
-                ("leader", leadership.is_leader.to_string()),
-                ("leader_addr", leadership.leader_address.clone().unwrap_or_default()),
-                ("server", facts.server.to_string()),
-            ]),
-        );
+        if let Some(servers) = &endpoints.far {
+            let known = servers.known().to_string();
+            let pairs =
+                [("acl", "disabled".to_owned()), ("known_servers", known), ("server", "false".to_owned())];
+            stats.insert("consul", group(&pairs));
+        } else {
+            stats.insert("consul", self.server_stats(&leadership));
+        }
         if facts.server {
             stats.insert("raft", raft.stats(&leadership));
         }

@@ -15,6 +15,7 @@ use futures::future::{Either, select};
 use smallvec::SmallVec;
 use tokio::sync::Notify;
 
+use super::far::{self, Question};
 use super::query::{Consistency, QueryMeta, QueryOptions};
 use super::{EndpointError, Endpoints};
 use crate::state::{Topic, View, Watches};
@@ -42,6 +43,9 @@ pub trait BlockingRead {
     /// # Errors
     /// Whatever the endpoint refuses.
     fn find(&self, endpoints: &Endpoints, view: &View) -> Result<(u64, Self::Found), EndpointError>;
+
+    /// What a client agent asks the servers in place of reading its own state; none for what is always empty.
+    fn question(&self) -> Option<Question>;
 }
 
 /// Tells parked queries that the agent shuts down: they answer at once with what there is.
@@ -73,7 +77,7 @@ impl Drain {
     }
 }
 
-/// Answers at once; `None` when it takes waiting (for a barrier or for a change), for [`read`].
+/// Answers at once; `None` when it takes waiting (for a barrier, for a change or for the servers), for [`read`].
 ///
 /// # Errors
 /// [`EndpointError::NoPathToDatacenter`], [`EndpointError::NoLeader`] or the read's own.
@@ -82,6 +86,9 @@ pub fn read_now<R: BlockingRead>(
     options: &QueryOptions,
     read: &R,
 ) -> Result<Option<(QueryMeta, R::Found)>, EndpointError> {
+    if endpoints.far.is_some() {
+        return Ok(None);
+    }
     options.check_datacenter(endpoints)?;
     if freshness(endpoints, options)?.is_some() {
         return Ok(None);
@@ -106,6 +113,9 @@ pub async fn read<R: BlockingRead>(
     deadline: impl Future<Output = ()>,
     drain: &Drain,
 ) -> Result<(QueryMeta, R::Found), EndpointError> {
+    if let Some(servers) = &endpoints.far {
+        return far::read(endpoints, &**servers, options, read, drain).await;
+    }
     options.check_datacenter(endpoints)?;
     refresh(endpoints, options).await?;
     if options.min_index > 0 {

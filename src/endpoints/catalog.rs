@@ -7,6 +7,7 @@ use std::collections::HashMap;
 use std::sync::Arc;
 
 use super::blocking::{BlockingRead, Topics};
+use super::far::Question;
 use super::filter::{Filter, NodeFields, ServiceFields};
 use super::service_query::{Snapshot, has_meta};
 use super::{EndpointError, Endpoints, near};
@@ -19,11 +20,23 @@ pub fn datacenters(endpoints: &Endpoints) -> Vec<&str> {
     vec![&endpoints.settings.datacenter]
 }
 
+/// [`datacenters`], as any agent knows them: a client asks the servers.
+///
+/// # Errors
+/// The servers'.
+pub async fn known_datacenters(endpoints: &Endpoints) -> Result<Vec<String>, EndpointError> {
+    match &endpoints.far {
+        Some(servers) => servers.datacenters().await,
+        None => Ok(datacenters(endpoints).into_iter().map(str::to_owned).collect()),
+    }
+}
+
 /// `/v1/catalog/nodes`.
 #[derive(Debug)]
 pub struct Nodes {
     node_meta: StringMap,
     near: String,
+    text: String,
     filter: Result<Filter<NodeFields>, EndpointError>,
 }
 
@@ -31,8 +44,9 @@ impl Nodes {
     /// Nodes with this metadata that pass this filter (empty for all), nearest to a node first
     /// (empty for the order of names).
     pub fn new(node_meta: StringMap, near: &str, filter: &str) -> Self {
+        let text = filter.to_owned();
         let filter = Filter::compile(filter).map_err(EndpointError::from);
-        Self { node_meta, near: near.to_owned(), filter }
+        Self { node_meta, near: near.to_owned(), text, filter }
     }
 }
 
@@ -56,6 +70,11 @@ impl BlockingRead for Nodes {
         near::sort(view, &self.near, &mut nodes, |node| &node.node);
         Ok((view.nodes_index(), nodes))
     }
+
+    fn question(&self) -> Option<Question> {
+        let (node_meta, near, filter) = (self.node_meta.clone(), self.near.clone(), self.text.clone());
+        Some(Question::Nodes { node_meta, near, filter })
+    }
 }
 
 /// `/v1/catalog/node` and `/v1/catalog/node-services`: a node and its services.
@@ -65,6 +84,7 @@ pub struct NodeServices {
     node: String,
     /// The name behind an id, as of the beginning of the request.
     known_as: Option<String>,
+    text: String,
     filter: Result<Filter<ServiceFields>, EndpointError>,
 }
 
@@ -84,8 +104,9 @@ impl NodeServices {
     /// (empty for all).
     pub fn new(endpoints: &Endpoints, node: &str, filter: &str) -> Self {
         let known_as = find_node(&endpoints.state.view(), node).map(|entry| entry.node.node.to_string());
+        let text = filter.to_owned();
         let filter = Filter::compile(filter).map_err(EndpointError::from);
-        Self { node: node.to_owned(), known_as, filter }
+        Self { node: node.to_owned(), known_as, text, filter }
     }
 }
 
@@ -114,6 +135,13 @@ impl BlockingRead for NodeServices {
         let found =
             NodeWithServices { node: Arc::clone(&entry.node), services, bare: entry.services.is_empty() };
         Ok((view.node_services_index(), Some(found)))
+    }
+
+    fn question(&self) -> Option<Question> {
+        // All are asked for, so that a node without any can be told from one with none that pass. What is no
+        // filter is the servers' to refuse.
+        let filter = if self.filter.is_err() { self.text.clone() } else { String::new() };
+        Some(Question::NodeServices { node: self.node.clone(), filter })
     }
 }
 
@@ -213,7 +241,11 @@ impl BlockingRead for Arc<ServiceNames> {
 
     fn find(&self, endpoints: &Endpoints, view: &View) -> Result<(u64, Snapshot), EndpointError> {
         let index = self.index(endpoints, view)?;
-        Ok((index, Snapshot { index, view: view.clone() }))
+        Ok((index, Snapshot { index, view: view.clone(), piece: endpoints.far.is_some() }))
+    }
+
+    fn question(&self) -> Option<Question> {
+        Some(Question::ServiceNames { node_meta: self.node_meta.clone() })
     }
 }
 
@@ -235,6 +267,10 @@ impl BlockingRead for GatewayServices {
 
     fn find(&self, _: &Endpoints, _: &View) -> Result<(u64, ()), EndpointError> {
         Ok((0, ()))
+    }
+
+    fn question(&self) -> Option<Question> {
+        None
     }
 }
 

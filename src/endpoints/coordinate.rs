@@ -8,6 +8,7 @@ use parking_lot::Mutex;
 use super::agent::{MemberStatus, Members};
 use super::blocking::{BlockingRead, Topics};
 use super::decode::records::CoordinateUpdate;
+use super::far::{Question, refusal};
 use super::near::DIMENSIONS;
 use super::query::check_datacenter;
 use super::{EndpointError, Endpoints};
@@ -52,6 +53,13 @@ impl BlockingRead for Coordinates {
         };
         Ok((view.indexes.coordinates, found))
     }
+
+    fn question(&self) -> Option<Question> {
+        Some(match &self.node {
+            None => Question::Coordinates,
+            Some(node) => Question::NodeCoordinates(node.clone()),
+        })
+    }
 }
 
 /// The servers of a datacenter in the WAN pool, with their coordinates there.
@@ -60,9 +68,23 @@ pub struct DatacenterMap {
     /// Datacenter.
     pub datacenter: String,
     /// Pool the coordinates are from.
-    pub area: &'static str,
+    pub area: std::borrow::Cow<'static, str>,
     /// Its servers.
     pub servers: Vec<NodeCoordinate>,
+}
+
+/// [`datacenters`], as any agent knows them: a client asks the servers, which are in the WAN pool.
+///
+/// # Errors
+/// The servers'.
+pub async fn known_datacenters(
+    endpoints: &Endpoints,
+    members: &dyn Members,
+) -> Result<Vec<DatacenterMap>, EndpointError> {
+    match &endpoints.far {
+        Some(servers) => servers.datacenter_maps().await,
+        None => Ok(datacenters(endpoints, members).await),
+    }
 }
 
 /// `/v1/coordinate/datacenters`. Own datacenter first, then by name. A server nothing was measured for
@@ -87,7 +109,7 @@ pub async fn datacenters(endpoints: &Endpoints, members: &dyn Members) -> Vec<Da
         .into_iter()
         .map(|((_, datacenter), mut servers)| {
             servers.sort_by(|one, other| one.node.cmp(&other.node));
-            DatacenterMap { datacenter, area: "wan", servers }
+            DatacenterMap { datacenter, area: "wan".into(), servers }
         })
         .collect()
 }
@@ -134,6 +156,19 @@ pub fn update(endpoints: &Endpoints, request: CoordinateUpdate) -> Result<(), En
     endpoints.leader.check_lease()?;
     endpoints.coordinates.add(request.update);
     Ok(())
+}
+
+/// [`update`], on any agent: a client hands it to a server at once.
+///
+/// # Errors
+/// As for [`update`], and the servers'.
+pub async fn submit(endpoints: &Endpoints, request: CoordinateUpdate) -> Result<(), EndpointError> {
+    if endpoints.far.is_none() {
+        return update(endpoints, request);
+    }
+    check_datacenter(endpoints, Some(&request.datacenter))?;
+    check(&request.update.coord).map_err(|error| refusal(endpoints, error.to_string()))?;
+    endpoints.proposer.propose(Command::UpdateCoordinates(vec![request.update])).await.map(|_| ())
 }
 
 fn check(coord: &Coordinate) -> Result<(), EndpointError> {

@@ -5,6 +5,7 @@
 use std::sync::Arc;
 
 use super::blocking::{BlockingRead, Topics};
+use super::far::Question;
 use super::filter::{CheckFields, Filter};
 use super::service_query::has_meta;
 use super::{EndpointError, Endpoints, near};
@@ -29,6 +30,7 @@ pub struct Checks {
     of: ChecksOf,
     node_meta: StringMap,
     near: String,
+    text: String,
     filter: Result<Filter<CheckFields>, EndpointError>,
 }
 
@@ -37,8 +39,9 @@ impl Checks {
     /// pass this filter (empty for all), nearest to a node first (empty for the order of nodes).
     pub fn new(of: ChecksOf, node_meta: StringMap, near: &str, filter: &str) -> Self {
         let node_meta = if matches!(of, ChecksOf::Node(_)) { StringMap::new() } else { node_meta };
+        let text = filter.to_owned();
         let filter = Filter::compile(filter).map_err(EndpointError::from);
-        Self { of, node_meta, near: near.to_owned(), filter }
+        Self { of, node_meta, near: near.to_owned(), text, filter }
     }
 
     fn index_of(&self, view: &View) -> u64 {
@@ -108,6 +111,15 @@ impl BlockingRead for Checks {
         let mut checks = self.collect(view, filter);
         near::sort(view, &self.near, &mut checks, |check| &check.node);
         Ok((self.index_of(view), checks))
+    }
+
+    fn question(&self) -> Option<Question> {
+        let (node_meta, near, filter) = (self.node_meta.clone(), self.near.clone(), self.text.clone());
+        Some(match self.of.clone() {
+            ChecksOf::Node(node) => Question::NodeChecks { node, filter },
+            ChecksOf::Service(service) => Question::ServiceChecks { service, node_meta, near, filter },
+            ChecksOf::Status(status) => Question::ChecksInState { status, node_meta, near, filter },
+        })
     }
 }
 

@@ -4,6 +4,7 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use super::blocking::{BlockingRead, Topics};
+use super::far::Question;
 use super::filter::{Filter, HealthInstanceFields};
 use super::{EndpointError, Endpoints};
 use crate::state::view::{Instance, NodeEntry, fold};
@@ -59,6 +60,11 @@ impl BlockingRead for NodeDump {
         };
         Ok((index, found))
     }
+
+    /// Only servers are asked for it, by agents.
+    fn question(&self) -> Option<Question> {
+        None
+    }
 }
 
 /// Instances of all services, or of those of one kind (`Internal.ServiceDump`).
@@ -96,6 +102,11 @@ impl BlockingRead for ServiceDump {
         });
         Ok((index, found))
     }
+
+    /// Only servers are asked for it, by agents.
+    fn question(&self) -> Option<Question> {
+        None
+    }
 }
 
 /// Instances at an address, whatever their service (`Catalog.ServiceNodes` with an address alone).
@@ -127,6 +138,11 @@ impl BlockingRead for InstancesAt {
             *address == self.address || (wanted.is_some() && address.parse().ok() == wanted)
         });
         Ok((view.services_index(), found))
+    }
+
+    /// Only servers are asked for it, by agents.
+    fn question(&self) -> Option<Question> {
+        None
     }
 }
 

@@ -9,6 +9,7 @@ use bytes::Bytes;
 use smallvec::smallvec;
 
 use super::blocking::{BlockingRead, Topics};
+use super::far::{Question, refusal};
 use super::{EndpointError, Endpoints};
 use crate::state::command::{KvCommand, KvVerb};
 use crate::state::kv::KvRow;
@@ -43,12 +44,22 @@ impl<T, L: Fn(&[u8], KvRow<'_>) -> T> BlockingRead for Get<L> {
             None => (view.kv_index(), None),
         })
     }
+
+    fn question(&self) -> Option<Question> {
+        Some(Question::Key(self.key.clone()))
+    }
 }
 
 /// Gathers the rows of a listing, in key order.
 pub trait Gather {
     /// One more row.
     fn row(&mut self, key: &[u8], row: KvRow<'_>);
+
+    /// Only names are gathered, cut after the first of these separators (empty: not cut). Asked of a gatherer
+    /// that has gathered nothing yet; `None` if it wants the rows.
+    fn only_names(&self) -> Option<&[u8]> {
+        None
+    }
 }
 
 /// Lists a prefix. `gather` makes a new gatherer; an empty listing finds nothing.
@@ -106,6 +117,14 @@ impl<T: Gather, G: Fn() -> T> BlockingRead for List<G> {
         let (index, count) = self.scan(endpoints, view, |key, row| gathered.row(key, row))?;
         Ok((index, (count > 0).then_some(gathered)))
     }
+
+    fn question(&self) -> Option<Question> {
+        let prefix = self.prefix.clone();
+        Some(match (self.gather)().only_names() {
+            Some(separator) => Question::KeyNames { prefix, separator: Bytes::copy_from_slice(separator) },
+            None => Question::KeysBelow(prefix),
+        })
+    }
 }
 
 /// Cuts keys after the first separator that follows the prefix, and tells each result once.
@@ -122,6 +141,11 @@ impl Fold {
     /// For a prefix of this length; with an empty separator keys stay whole.
     pub fn new(prefix_len: usize, separator: &[u8]) -> Self {
         Self { prefix_len, separator: separator.to_vec(), last: Vec::new() }
+    }
+
+    /// The separator.
+    pub fn separator(&self) -> &[u8] {
+        &self.separator
     }
 
     /// The part of the key to list, or none if it was told before.
@@ -153,13 +177,13 @@ pub async fn write(
 ) -> Result<bool, EndpointError> {
     super::query::check_datacenter(endpoints, datacenter)?;
     if command.key.is_empty() && command.verb != KvVerb::DeleteTree {
-        return Err(EndpointError::Refused("Must provide key".into()));
+        return Err(refusal(endpoints, "Must provide key"));
     }
     if command.value.len() > endpoints.settings.kv_max_value_size {
         return Err(EndpointError::TooLarge(too_large(Some(command.value.len() as u64), endpoints)));
     }
     if command.verb == KvVerb::Lock {
-        check_lock_session(command.session.as_deref()).map_err(EndpointError::Refused)?;
+        check_lock_session(command.session.as_deref()).map_err(|text| refusal(endpoints, text))?;
     }
     let applied = endpoints.proposer.propose(Command::Kv(command)).await?;
     Ok(applied.outcome != Outcome::Bool(false))

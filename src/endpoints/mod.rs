@@ -12,6 +12,7 @@ pub mod coordinate;
 pub mod decode;
 pub mod dns_query;
 pub mod event;
+pub mod far;
 pub mod filter;
 pub mod health;
 pub mod host;
@@ -208,4 +209,6 @@ pub struct Endpoints {
     pub coordinates: Arc<coordinate::CoordinateBatch>,
     /// Settings.
     pub settings: Arc<EndpointSettings>,
+    /// The servers, on an agent that is none: its own state is empty then, and everything is asked there.
+    pub far: Option<Arc<dyn far::Servers>>,
 }

@@ -1,5 +1,8 @@
 //! For operators: raft membership, the health of the servers, snapshots.
 
+pub mod admin;
+pub mod autopilot;
+
 use std::collections::BTreeMap;
 use std::fmt::Write as _;
 use std::fs::File;
@@ -11,8 +14,10 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::query::QueryOptions;
-use super::{EndpointError, Endpoints, Leadership, Peer};
+use super::{EndpointError, Endpoints, Leadership};
 use crate::state::archive::{ArchiveError, ArchiveOrigin, ArchiveReader, ArchiveServer, RecordKind};
+
+pub use admin::{Admin, AdminAnswer, AdminRequest, ClusterHealth, PeerName, ServerHealth};
 
 /// What raft says of itself.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -37,8 +42,6 @@ pub struct RaftStatus {
     pub fsm_pending: u64,
     /// Index of the membership in force.
     pub configuration_index: u64,
-    /// Since when this server is stable, milliseconds since the Unix epoch.
-    pub stable_since_ms: u64,
 }
 
 impl RaftStatus {
@@ -53,6 +56,8 @@ impl RaftStatus {
                 write!(configuration, "{gap}{{Suffrage:{suffrage} ID:{} Address:{}}}", peer.id, peer.address);
         }
         configuration.push(']');
+        // Of those that vote, without this server.
+        let others = leadership.peers.iter().filter(|peer| peer.voter).count().saturating_sub(1);
         let last_contact = if leadership.is_leader {
             "0".to_owned()
         } else if leadership.leader_address.is_none() {
@@ -71,7 +76,7 @@ impl RaftStatus {
             ("last_snapshot_term", self.last_snapshot_term.to_string()),
             ("latest_configuration", configuration),
             ("latest_configuration_index", self.configuration_index.to_string()),
-            ("num_peers", leadership.peers.len().saturating_sub(1).to_string()),
+            ("num_peers", others.to_string()),
             ("protocol_version", RAFT_PROTOCOL.to_owned()),
             ("protocol_version_max", RAFT_PROTOCOL.to_owned()),
             ("protocol_version_min", "0".to_owned()),
@@ -115,6 +120,8 @@ pub struct Operator {
     pub raft: Arc<dyn RaftInfo>,
     /// Restores archives.
     pub restore: Arc<dyn SnapshotRestore>,
+    /// Asks the leader.
+    pub admin: Arc<dyn Admin>,
 }
 
 impl From<ArchiveError> for EndpointError {
@@ -123,21 +130,12 @@ impl From<ArchiveError> for EndpointError {
     }
 }
 
-/// Refuses an archive this build cannot store as a whole, and logs what it can do without.
+/// Refuses an archive this build cannot store as a whole.
 ///
 /// # Errors
 /// [`EndpointError::Internal`], naming the types of records.
 pub fn check_restorable(archive: &ArchiveReader<File>) -> Result<(), EndpointError> {
     archive.refuse_all_but(&RecordKind::STORED)?;
-    for (kind, count) in archive.counts() {
-        if *kind == RecordKind::Autopilot {
-            tracing::warn!(
-                kind = kind.name(),
-                count,
-                "restoring a snapshot without records this build has no use for"
-            );
-        }
-    }
     Ok(())
 }
 
@@ -223,78 +221,4 @@ pub fn raft_configuration(
         return Err(EndpointError::NoLeader);
     }
     Ok(leadership)
-}
-
-/// Removes a raft member named by id or by address.
-///
-/// # Errors
-/// [`EndpointError::Invalid`] unless exactly one is given, [`EndpointError::Refused`] for an unknown
-/// one, [`EndpointError::NotImplemented`] for a known one: there is but one server yet.
-pub fn remove_peer(
-    endpoints: &Endpoints,
-    datacenter: Option<&str>,
-    id: Option<&str>,
-    address: Option<&str>,
-) -> Result<(), EndpointError> {
-    let invalid = |text: &str| EndpointError::Invalid(format!("Bad request: {text}"));
-    let (name, value, find): (_, _, fn(&Peer) -> &str) = match (id, address) {
-        (None, None) => {
-            return Err(invalid(
-                "Must specify either ?id with the server's ID or ?address with IP:port of peer to remove",
-            ));
-        }
-        (Some(_), Some(_)) => return Err(invalid("Must specify only one of ?id or ?address")),
-        (Some(id), None) => ("id", id, |peer| &peer.id),
-        (None, Some(address)) => ("address", address, |peer| &peer.address),
-    };
-    super::query::check_datacenter(endpoints, datacenter)?;
-    if !endpoints.leader.leadership().peers.iter().any(|peer| find(peer) == value) {
-        return Err(EndpointError::Refused(format!(
-            "{name} {value:?} was not found in the Raft configuration"
-        )));
-    }
-    Err(EndpointError::NotImplemented("this build has one server only and cannot remove it".to_owned()))
-}
-
-/// The health of one server.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct ServerHealth {
-    /// The server.
-    pub peer: Peer,
-    /// Whether it may be counted on.
-    pub healthy: bool,
-    /// Its last raft term.
-    pub last_term: u64,
-    /// Its last raft index.
-    pub last_index: u64,
-    /// Since when it is so, milliseconds since the Unix epoch.
-    pub stable_since_ms: u64,
-}
-
-/// The health of the servers: this one, alone.
-///
-/// # Errors
-/// [`EndpointError::NoPathToDatacenter`], [`EndpointError::NoLeader`], and
-/// [`EndpointError::NotImplemented`] with more servers than one.
-pub fn server_health(
-    endpoints: &Endpoints,
-    operator: &Operator,
-    datacenter: Option<&str>,
-) -> Result<ServerHealth, EndpointError> {
-    super::query::check_datacenter(endpoints, datacenter)?;
-    endpoints.leader.check_lease()?;
-    let leadership = endpoints.leader.leadership();
-    let [peer] = leadership.peers.as_slice() else {
-        return Err(EndpointError::NotImplemented(
-            "the health of several servers is not watched yet".to_owned(),
-        ));
-    };
-    let status = operator.raft.raft_status();
-    Ok(ServerHealth {
-        peer: peer.clone(),
-        healthy: true,
-        last_term: status.last_log_term,
-        last_index: status.last_log_index,
-        stable_since_ms: status.stable_since_ms,
-    })
 }

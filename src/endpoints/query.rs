@@ -5,7 +5,7 @@
 
 use std::time::Duration;
 
-use super::{EndpointError, Endpoints};
+use super::{EndpointError, Endpoints, far};
 
 /// How fresh an answer has to be.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
@@ -75,9 +75,10 @@ const JITTER_FRACTION: u128 = 16;
 /// [`EndpointError::NoPathToDatacenter`].
 pub fn check_datacenter(endpoints: &Endpoints, datacenter: Option<&str>) -> Result<(), EndpointError> {
     match datacenter {
-        Some(name) if !name.is_empty() && name != endpoints.settings.datacenter => {
-            Err(EndpointError::NoPathToDatacenter)
-        }
+        Some(name) if !name.is_empty() && name != endpoints.settings.datacenter => match endpoints.far {
+            None => Err(EndpointError::NoPathToDatacenter),
+            Some(_) => Err(far::refusal(endpoints, EndpointError::NoPathToDatacenter.to_string())),
+        },
         _ => Ok(()),
     }
 }

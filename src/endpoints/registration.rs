@@ -7,6 +7,7 @@
 use std::collections::HashSet;
 
 use super::decode::records::{DeregisterRequest, RegisterRequest};
+use super::far::refusal;
 use super::query::check_datacenter;
 use super::{EndpointError, Endpoints};
 use crate::state::Command;
@@ -31,7 +32,7 @@ pub async fn register(endpoints: &Endpoints, request: RegisterRequest) -> Result
 pub async fn deregister(endpoints: &Endpoints, request: DeregisterRequest) -> Result<(), EndpointError> {
     check_datacenter(endpoints, Some(&request.datacenter))?;
     if request.node.is_empty() {
-        return Err(refused("Must provide node"));
+        return Err(refusal(endpoints, "Must provide node"));
     }
     endpoints.proposer.propose(Command::Deregister(request.into())).await.map(|_| ())
 }
@@ -43,16 +44,13 @@ impl From<DeregisterRequest> for Deregister {
     }
 }
 
-fn refused(text: impl Into<String>) -> EndpointError {
-    EndpointError::Refused(text.into())
-}
-
 pub(super) fn prepare(endpoints: &Endpoints, request: RegisterRequest) -> Result<Register, EndpointError> {
     check_datacenter(endpoints, Some(&request.datacenter))?;
     let RegisterRequest { mut node, skip_node_update, mut service, check, mut checks, .. } = request;
+    let refused = |text: String| refusal(endpoints, text);
     check_node_name(&node.node).map_err(refused)?;
     if node.address.is_empty() && !skip_node_update {
-        return Err(refused("Must provide address if SkipNodeUpdate is not set"));
+        return Err(refusal(endpoints, "Must provide address if SkipNodeUpdate is not set"));
     }
     check_node_id(&node.id).map_err(refused)?;
     node.datacenter.clone_from(&endpoints.settings.datacenter);

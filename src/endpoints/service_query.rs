@@ -8,6 +8,7 @@
 use std::sync::Arc;
 
 use super::blocking::{BlockingRead, Topics};
+use super::far::{Question, ServiceQuestion};
 use super::filter::{Fields, Filter};
 use super::{EndpointError, Endpoints, near};
 use crate::state::record::StringMap;
@@ -32,6 +33,8 @@ pub struct Snapshot {
     pub index: u64,
     /// The state as of then or later.
     pub view: View,
+    /// It is but a piece of a state, made for this answer: the next is another one, be they ever so equal.
+    pub piece: bool,
 }
 
 /// A filter, or the error to answer with once everything that comes before it is fine.
@@ -47,6 +50,7 @@ pub struct ServiceQuery<F: Fields<Record = Instance>> {
     near: String,
     passing: bool,
     with_checks: bool,
+    text: String,
     filter: Compiled<F>,
 }
 
@@ -80,6 +84,7 @@ impl<F: Fields<Record = Instance>> ServiceQuery<F> {
             passing,
             with_checks,
             filter: Filter::compile(&filter).map_err(EndpointError::from),
+            text: filter,
         }
     }
 
@@ -137,7 +142,19 @@ impl<F: Fields<Record = Instance>> BlockingRead for Arc<ServiceQuery<F>> {
 
     fn find(&self, endpoints: &Endpoints, view: &View) -> Result<(u64, Snapshot), EndpointError> {
         let index = self.index(endpoints, view)?;
-        Ok((index, Snapshot { index, view: view.clone() }))
+        Ok((index, Snapshot { index, view: view.clone(), piece: endpoints.far.is_some() }))
+    }
+
+    fn question(&self) -> Option<Question> {
+        Some(Question::Service(Box::new(ServiceQuestion {
+            name: self.name.clone(),
+            target: self.target,
+            with_checks: self.with_checks,
+            tags: self.tags.clone(),
+            node_meta: self.node_meta.clone(),
+            near: self.near.clone(),
+            filter: self.text.clone(),
+        })))
     }
 }
 

@@ -9,6 +9,7 @@ use smallvec::smallvec;
 
 use super::blocking::{BlockingRead, Topics, refresh};
 use super::decode::{Decoded, Json, Shape, Unknown};
+use super::far::{Question, refusal};
 use super::query::{QueryOptions, check_datacenter};
 use super::{EndpointError, Endpoints};
 use crate::duration;
@@ -153,7 +154,7 @@ pub async fn create(
 ) -> Result<Arc<str>, EndpointError> {
     check_datacenter(endpoints, datacenter)?;
     request.settle_checks();
-    let refuse = |text: String| Err(EndpointError::Refused(text));
+    let refuse = |text: String| Err(refusal(endpoints, text));
     if request.node.is_empty() {
         return refuse("Must provide Node".into());
     }
@@ -162,8 +163,11 @@ pub async fn create(
         "delete" => SessionBehavior::Delete,
         other => return refuse(format!("Invalid Behavior setting '{other}'")),
     };
-    check_ttl(endpoints, &request.ttl).map_err(EndpointError::Refused)?;
-    let id = new_id(endpoints);
+    if endpoints.far.is_none() {
+        // Only the servers know how short it may be.
+        check_ttl(endpoints, &request.ttl).map_err(EndpointError::Refused)?;
+    }
+    let id = if endpoints.far.is_some() { Arc::from("") } else { new_id(endpoints) };
     let session = Session {
         id: Arc::clone(&id),
         name: request.name,
@@ -176,6 +180,9 @@ pub async fn create(
         service_checks: request.service_checks,
         ..Session::default()
     };
+    if let Some(servers) = &endpoints.far {
+        return servers.create_session(session).await;
+    }
     endpoints.proposer.propose(Command::SessionCreate(session)).await?;
     Ok(id)
 }
@@ -217,7 +224,7 @@ fn new_id(endpoints: &Endpoints) -> Arc<str> {
 /// [`EndpointError::Refused`] for what is no id, and whatever proposing gives.
 pub async fn destroy(endpoints: &Endpoints, datacenter: Option<&str>, id: &str) -> Result<(), EndpointError> {
     check_datacenter(endpoints, datacenter)?;
-    check_id(id).map_err(EndpointError::Refused)?;
+    check_id(id).map_err(|text| refusal(endpoints, text))?;
     let id = id.to_lowercase().into();
     endpoints.proposer.propose(Command::SessionDestroy { id }).await.map(|_| ())
 }
@@ -231,6 +238,9 @@ pub async fn renew(
     options: &QueryOptions,
     id: &str,
 ) -> Result<Option<Arc<Session>>, EndpointError> {
+    if let Some(servers) = &endpoints.far {
+        return servers.renew_session(id, options).await;
+    }
     options.check_datacenter(endpoints)?;
     check_id(id).map_err(EndpointError::Refused)?;
     // Only the leader keeps the timers, so a stale answer would be worth nothing.
@@ -264,6 +274,10 @@ impl BlockingRead for Info {
     fn find(&self, endpoints: &Endpoints, view: &View) -> Result<(u64, Self::Found), EndpointError> {
         Ok((self.index(endpoints, view)?, view.sessions.get(&self.id).cloned().into_iter().collect()))
     }
+
+    fn question(&self) -> Option<Question> {
+        Some(Question::Session(Arc::clone(&self.id)))
+    }
 }
 
 /// Reads the sessions of a node, in order of their ids.
@@ -296,6 +310,10 @@ impl BlockingRead for OfNode {
         let sessions = ids.filter_map(|id| view.sessions.get(id).cloned()).collect();
         Ok((view.indexes.sessions, sessions))
     }
+
+    fn question(&self) -> Option<Question> {
+        Some(Question::NodeSessions(self.node.to_string()))
+    }
 }
 
 /// Reads all sessions, in order of their ids.
@@ -315,6 +333,10 @@ impl BlockingRead for All {
 
     fn find(&self, _: &Endpoints, view: &View) -> Result<(u64, Self::Found), EndpointError> {
         Ok((view.indexes.sessions, view.sessions.values().cloned().collect()))
+    }
+
+    fn question(&self) -> Option<Question> {
+        Some(Question::Sessions)
     }
 }
 

@@ -85,6 +85,7 @@ pub fn endpoints_over(state: StateReader) -> Endpoints {
             max_query_time: Duration::from_secs(600),
             disable_coordinates: false,
         }),
+        far: None,
     }
 }
 

@@ -12,7 +12,7 @@ use bytes::Bytes;
 
 use super::blocking::refresh;
 use super::decode::{DecodeError, Json};
-use super::query::{QueryOptions, check_datacenter};
+use super::query::{QueryMeta, QueryOptions, check_datacenter};
 use super::txn_operation::{Checked, Operation, node_id_problem, operation};
 use super::{EndpointError, Endpoints};
 use crate::state::command::{KvCommand, TxnError, TxnKvVerb, TxnOp, TxnResult};
@@ -179,6 +179,44 @@ pub async fn read(
         }
     }
     Ok(if errors.is_empty() { Answer::Done(results) } else { Answer::Failed(errors) })
+}
+
+/// [`read`], on any agent, and what the answer says about itself: a client asks the servers.
+///
+/// # Errors
+/// As for [`read`], and the servers'.
+pub async fn read_anywhere(
+    endpoints: &Endpoints,
+    options: &QueryOptions,
+    transaction: Transaction,
+) -> Result<(QueryMeta, Answer), EndpointError> {
+    match &endpoints.far {
+        Some(_) if !transaction.early.is_empty() => {
+            Ok((QueryMeta { known_leader: true, ..QueryMeta::default() }, Answer::Failed(transaction.early)))
+        }
+        Some(servers) => {
+            let (meta, answer) = servers.read_transaction(transaction.operations, options).await?;
+            Ok((meta, with_late(answer, transaction.late)))
+        }
+        None => {
+            let answer = read(endpoints, options, transaction).await?;
+            Ok((super::blocking::meta(endpoints, options, 0), answer))
+        }
+    }
+}
+
+/// What the servers said, told of operations as sound ones of the kind, and what was wrong with those.
+fn with_late(answer: Answer, late: Vec<TxnError>) -> Answer {
+    let told = match answer {
+        Answer::Done(_) if late.is_empty() => return answer,
+        Answer::Done(_) => Vec::new(),
+        Answer::Failed(errors) => errors,
+    };
+    let is_late = |error: &TxnError| late.iter().any(|late| late.op_index == error.op_index);
+    let mut errors: Vec<_> = told.into_iter().filter(|error| !is_late(error)).collect();
+    errors.extend(late);
+    errors.sort_by_key(|error| error.op_index);
+    Answer::Failed(errors)
 }
 
 /// Reads within one moment.

@@ -38,6 +38,8 @@ series! {
     DnsDomainQuery = ("dns.domain_query", Label::Node),
     /// A DNS question about an address.
     DnsPtrQuery = ("dns.ptr_query", Label::Node),
+    /// Applying a configuration of autopilot.
+    FsmAutopilot = ("fsm.autopilot", Label::None),
     /// Applying coordinates.
     FsmCoordinates = ("fsm.coordinate.batch-update", Label::None),
     /// Applying a removal.
@@ -152,6 +154,10 @@ series! {
 series! {
     /// Something that is so much, set by whoever owns it. In the table: its name.
     Gauge: &'static str;
+    /// How many more voters may fail, as the leader sees it.
+    AutopilotFailureTolerance = "autopilot.failure_tolerance",
+    /// 1 if all servers are healthy, as the leader sees it.
+    AutopilotHealthy = "autopilot.healthy",
     /// How badly gossip runs at this agent, 0 for well: of the pool where it changed last.
     MemberlistHealthScore = "memberlist.health.score",
     /// Entries in the last commit.

@@ -22,6 +22,8 @@ pub enum Request {
     Promise(ServerRecord),
     /// The group is founded with these members.
     Found(Vec<ServerRecord>),
+    /// Which group are you in?
+    Group,
 }
 
 /// What comes back of a request.
@@ -35,6 +37,8 @@ pub enum Answer {
     Admin(Bytes),
     /// [`Request::Promise`].
     Promise(Promise),
+    /// [`Request::Group`]: its members as that server knows them; empty if it is in none.
+    Group(Vec<ServerRecord>),
     /// It was not carried out, or it is not known whether it was.
     Failed(EndpointError),
 }
@@ -103,6 +107,7 @@ mod tests {
             Request::Admin(Bytes::from_static(b"x")),
             Request::Promise(record.clone()),
             Request::Found(vec![record]),
+            Request::Group,
         ] {
             assert_eq!(decode::<Request>(&encode(&request).unwrap()), Ok(request));
         }
@@ -111,6 +116,7 @@ mod tests {
             Answer::Done,
             Answer::Admin(Bytes::from_static(b"y")),
             Answer::Promise(Promise::InGroup),
+            Answer::Group(Vec::new()),
             Answer::Failed(EndpointError::Refused("no".into())),
         ] {
             assert_eq!(decode::<Answer>(&encode(&answer).unwrap()), Ok(answer));

@@ -24,6 +24,9 @@ pub struct DriverConfig {
     pub id: u64,
     /// Members of a group that is to be founded if the log is empty. `None`: wait to be added.
     pub bootstrap: Option<Membership>,
+    /// Members to replace those of the log with, by an operator who knows that the others are gone for good.
+    /// Every server that is left must be started with the same ones.
+    pub recover: Option<Membership>,
     /// Ticks without a leader until an election; each is drawn between this and twice this.
     pub election_ticks: usize,
     /// Ticks between a leader's heartbeats.
@@ -51,6 +54,7 @@ impl DriverConfig {
         Self {
             id,
             bootstrap: None,
+            recover: None,
             election_ticks: 10,
             heartbeat_ticks: 2,
             lease_ms: 800,

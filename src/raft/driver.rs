@@ -87,6 +87,19 @@ pub struct Status {
     pub quorum_heard: Option<u64>,
 }
 
+/// How far a leader knows a member to be.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct PeerProgress {
+    /// Raft ID.
+    pub id: u64,
+    /// Last entry it is known to have.
+    pub matched: u64,
+    /// Term of that entry; 0 if the log has forgotten it.
+    pub term: u64,
+    /// Host's time in ms at which it last answered in this term; none if never. For the leader itself `u64::MAX`.
+    pub heard: Option<u64>,
+}
+
 /// A peer message that was not taken, and why. It has changed nothing.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
 #[error("raft message refused: {0}")]
@@ -203,8 +216,7 @@ impl<L: LogStore, W> Driver<L, W> {
         }
         // Raft would turn a second change into an empty entry.
         if self.node.raft.has_pending_conf() {
-            let text = "another change of members is under way, try again";
-            return Err((ProposeError::Membership(text.into()), waiter));
+            return Err((ProposeError::Busy, waiter));
         }
         let encoded =
             self.membership.check(change).and_then(|()| self.membership.encode_change(change)).and_then(
@@ -464,6 +476,21 @@ impl<L: LogStore, W> Driver<L, W> {
             waiting_reads: self.reads.len(),
             quorum_heard: self.quorum_heard(),
         }
+    }
+
+    /// How far all members are, as far as a leader knows; empty elsewhere.
+    pub fn progress(&self) -> Vec<PeerProgress> {
+        if !self.is_leader() {
+            return Vec::new();
+        }
+        let log = &self.node.raft.raft_log;
+        let of = |id: u64, matched: u64| {
+            let me = id == self.config.id;
+            let matched = if me { log.last_index() } else { matched };
+            let heard = if me { Some(u64::MAX) } else { self.lease.last_heard(id) };
+            PeerProgress { id, matched, term: log.term(matched).unwrap_or(0), heard }
+        };
+        self.node.raft.prs().iter().map(|(id, progress)| of(*id, progress.matched)).collect()
     }
 
     /// Members now.

@@ -64,7 +64,8 @@ pub enum ProposeError {
         /// Raft ID of the leader if known.
         leader: Option<u64>,
     },
-    /// Too much is waiting to be committed, or leadership is being handed over; nothing was appended.
+    /// Too much is waiting to be committed, leadership is being handed over, or another change of members is
+    /// under way; nothing was appended.
     #[error("too many writes are waiting, try again")]
     Busy,
     /// Larger than [`super::config::MAX_PROPOSAL`], or empty.

@@ -22,6 +22,11 @@ impl Lease {
         self.heard.insert(peer, now);
     }
 
+    /// When this peer last answered.
+    pub(super) fn last_heard(&self, peer: u64) -> Option<u64> {
+        self.heard.get(&peer).copied()
+    }
+
     /// The latest time by which a quorum had answered; `u64::MAX` if this server is the quorum,
     /// `None` if never.
     pub(super) fn quorum_heard(&self, me: u64, members: &Membership) -> Option<u64> {

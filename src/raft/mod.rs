@@ -39,7 +39,7 @@ mod staged;
 mod view;
 
 pub use config::DriverConfig;
-pub use driver::{Driver, Role, Status};
+pub use driver::{Driver, PeerProgress, Role, Status};
 pub use effect::{Committed, Effect, EntryKind, ProposalId, ProposeError};
 pub use log::{LogError, LogPosition, LogState, LogStore, LogWrite, MemoryLog};
 pub use log_disk::LogDisk;

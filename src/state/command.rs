@@ -11,7 +11,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::StateError;
-use super::record::{Check, KvEntry, Node, NodeCoordinate, Service, Session};
+use super::record::{AutopilotConfig, Check, KvEntry, Node, NodeCoordinate, Service, Session};
 
 /// Version byte in front of every encoded command.
 pub const COMMAND_VERSION: u8 = 1;
@@ -61,6 +61,13 @@ pub enum Command {
         /// Its id.
         id: Arc<str>,
     },
+    /// Store how the leader looks after the other servers.
+    Autopilot {
+        /// The configuration; its indexes are ignored.
+        config: Box<AutopilotConfig>,
+        /// Only if the ModifyIndex still is this one (0: if there is none).
+        cas: Option<u64>,
+    },
 }
 
 /// A piece of an archive.
@@ -106,6 +113,8 @@ pub enum CommandKind {
     UpdateCoordinates,
     /// [`Command::RestoreChunk`], [`Command::RestoreFinish`] or [`Command::RestoreAbort`].
     Restore,
+    /// [`Command::Autopilot`].
+    Autopilot,
 }
 
 impl Command {
@@ -123,6 +132,7 @@ impl Command {
             Self::RestoreChunk(_) | Self::RestoreFinish(_) | Self::RestoreAbort { .. } => {
                 CommandKind::Restore
             }
+            Self::Autopilot { .. } => CommandKind::Autopilot,
         }
     }
 }

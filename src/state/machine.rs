@@ -16,7 +16,7 @@ use super::store::WriteStore;
 use super::view::View;
 use super::watch::{Touched, Watches};
 use super::writer::{Abort, Event, Writer};
-use super::{StateError, apply_catalog, apply_kv, apply_sessions, apply_txn, restore, rows};
+use super::{StateError, apply_autopilot, apply_catalog, apply_kv, apply_sessions, apply_txn, restore, rows};
 
 /// The owner of the state. There is one per server, and only it writes.
 pub struct StateMachine {
@@ -248,6 +248,7 @@ fn run(writer: &mut Writer<'_>, command: &Command) -> Result<Outcome, StateError
         Command::RestoreAbort { id } => Ok(restore::abort(writer, id)),
         // Replaces the state below the batch; whoever runs the batch does it.
         Command::RestoreFinish(_) => Ok(Outcome::Refused("a restore within a batch".into())),
+        Command::Autopilot { config, cas } => Ok(Outcome::Bool(apply_autopilot::set(writer, config, *cas))),
     };
     match outcome {
         Ok(outcome) => Ok(outcome),

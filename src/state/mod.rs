@@ -8,6 +8,7 @@
 //! writer gets (index, command) and nothing else; that is why a replay gives the same state.
 //! RocksDB is named in `store_disk.rs` only.
 
+mod apply_autopilot;
 mod apply_catalog;
 mod apply_kv;
 mod apply_sessions;
@@ -17,6 +18,7 @@ pub mod command;
 pub mod kv;
 pub mod machine;
 pub mod metadata;
+pub mod piece;
 pub mod read;
 pub mod record;
 pub mod restore;

@@ -34,6 +34,30 @@ pub struct Indexes {
     pub modify_index: u64,
 }
 
+/// How the leader looks after the other servers. Durations are nanoseconds, as Go's.
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "PascalCase", default)]
+pub struct AutopilotConfig {
+    /// Remove servers that failed.
+    pub cleanup_dead_servers: bool,
+    /// A server the leader has not heard of for longer is not healthy.
+    pub last_contact_threshold: i64,
+    /// A server that lacks more entries of the log is not healthy.
+    pub max_trailing_logs: u64,
+    /// Failed servers are kept rather than leaving fewer voters than these.
+    pub min_quorum: u64,
+    /// How long a new server must be healthy before it votes.
+    pub server_stabilization_time: i64,
+    /// Consul Enterprise; kept for its clients.
+    pub redundancy_zone_tag: String,
+    /// Consul Enterprise; kept for its clients.
+    pub disable_upgrade_migration: bool,
+    /// Consul Enterprise; kept for its clients.
+    pub upgrade_version_tag: String,
+    /// Raft indexes.
+    pub indexes: Indexes,
+}
+
 /// A node of the catalog.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "PascalCase", default)]

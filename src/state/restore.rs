@@ -261,6 +261,10 @@ impl Rebuilt {
             ArchiveRecord::LockDelay { key, until_ms } => {
                 self.view.lock_delays.insert(key, until_ms);
             }
+            ArchiveRecord::Autopilot(config) => {
+                self.saw(config.indexes.modify_index);
+                self.view.autopilot = Some(Arc::new(config));
+            }
             // Refused before, or of no use.
             ArchiveRecord::Other { .. } => {}
         }

@@ -22,6 +22,7 @@ const META_KEY: &[u8] = b"applied";
 const INSTALLING_KEY: &[u8] = b"installing";
 /// The restore under way, beside its pieces.
 const RESTORE_KEY: &[u8] = b"under way";
+const AUTOPILOT_KEY: &[u8] = b"autopilot";
 const SERVICE_INDEX_PREFIX: &[u8] = b"service/";
 
 /// A row of the view that a batch has changed.
@@ -45,6 +46,8 @@ pub enum RowKey {
     Coordinate(Folded, Arc<str>),
     /// The restore under way.
     Restore,
+    /// The configuration of autopilot.
+    Autopilot,
 }
 
 #[derive(Debug, Default, Serialize, serde::Deserialize)]
@@ -161,6 +164,7 @@ pub fn change(view: &View, row: &RowKey) -> Result<Change, StateError> {
             put_or_delete(Table::Coordinates, compound(node.as_bytes(), segment.as_bytes()), record)
         }
         RowKey::Restore => put_or_delete(Table::Restore, RESTORE_KEY.to_vec(), view.restore.as_ref()),
+        RowKey::Autopilot => put_or_delete(Table::Meta, AUTOPILOT_KEY.to_vec(), view.autopilot.as_ref()),
     }
 }
 
@@ -185,6 +189,7 @@ pub fn all(view: &View) -> impl Iterator<Item = RowKey> {
             view.coordinates.keys().map(|(node, segment)| RowKey::Coordinate(node.clone(), segment.clone())),
         )
         .chain(view.restore.iter().map(|_| RowKey::Restore))
+        .chain(view.autopilot.iter().map(|_| RowKey::Autopilot))
 }
 
 /// The row that says up to which index the store has applied; part of every batch.
@@ -344,5 +349,10 @@ pub fn load(store: &dyn ReadStore) -> Result<View, StateError> {
         restore = decode(Table::Restore, RESTORE_KEY, row).map(|under_way| Some(Arc::new(under_way)));
     })?;
     view.restore = restore?;
+    let mut autopilot = None;
+    store.get(Table::Meta, AUTOPILOT_KEY, &mut |row| {
+        autopilot = Some(decode(Table::Meta, AUTOPILOT_KEY, row));
+    })?;
+    view.autopilot = autopilot.transpose()?.map(Arc::new);
     Ok(view)
 }

@@ -13,7 +13,7 @@ use std::sync::Arc;
 use bytes::Bytes;
 use imbl::{OrdMap, OrdSet};
 
-use super::record::{Check, Node, NodeCoordinate, Service, Session};
+use super::record::{AutopilotConfig, Check, Node, NodeCoordinate, Service, Session};
 use super::restore::UnderWay;
 
 /// A name in lookup form: lower case.
@@ -124,6 +124,8 @@ pub struct View {
     pub coordinates: OrdMap<(Folded, Arc<str>), Arc<NodeCoordinate>>,
     /// Until when a key may not be locked (leader's clock, ms since the epoch).
     pub lock_delays: OrdMap<Bytes, u64>,
+    /// How the leader looks after the other servers; none until the first leader has said so.
+    pub autopilot: Option<Arc<AutopilotConfig>>,
     /// Highest index of every table.
     pub indexes: TableIndexes,
 }

@@ -76,10 +76,10 @@ pub(super) fn now_ns() -> u64 {
 
 fn own_self(request: &Request) -> Result<Reply, WebError> {
     let agent = handle::<Agent>(request)?;
-    let operator = handle::<Operator>(request)?;
+    let raft = request.handle::<Operator>().map(|operator| operator.raft.raft_status()).unwrap_or_default();
     let endpoints = request.endpoints();
     let facts = &agent.facts;
-    let stats = agent.stats(endpoints, &operator.raft.raft_status());
+    let stats = agent.stats(endpoints, &raft);
     Ok(Reply::write_json(request.pretty(), |json| {
         json.object(|json| {
             json.key("Config").object(|json| {
@@ -136,8 +136,13 @@ fn member(json: &mut Json, member: &Member) {
 
 fn members(request: &Request) -> Result<Reply, WebError> {
     let wan = request.arg_filled("wan").is_some();
-    let members = handle::<Agent>(request)?.members(wan, request.arg("segment").unwrap_or_default())?;
+    let agent = handle::<Agent>(request)?;
+    let members = agent.members(wan, request.arg("segment").unwrap_or_default())?;
     Ok(Reply::write_json(request.pretty(), |json| {
+        if wan && !agent.facts.server {
+            // A client is in no such pool.
+            return json.null();
+        }
         json.array(|json| members.iter().for_each(|found| member(json, found)));
     }))
 }

@@ -43,14 +43,11 @@ pub(super) fn show(request: &Request) -> Result<Reply, WebError> {
 /// What is not kept by the registry but asked for.
 fn readings(request: &Request, agent: &Agent, metrics: &Metrics) -> Vec<Reading> {
     let endpoints = request.endpoints();
-    let leads = endpoints.leader.leadership().leader_address.is_some();
     let raft = request.handle::<Operator>().map(|operator| operator.raft.raft_status()).unwrap_or_default();
     let memory = agent_process::Memory::read();
     let view = endpoints.state.view_full();
     let size = |size: usize| u64::try_from(size).unwrap_or(u64::MAX);
     let plain = [
-        ("autopilot.failure_tolerance", 0),
-        ("autopilot.healthy", u64::from(leads)),
         ("raft.applied_index", raft.applied_index),
         ("raft.last_index", raft.last_log_index),
         ("rpc.queries_blocking", endpoints.state.watches().parked()),
@@ -64,6 +61,8 @@ fn readings(request: &Request, agent: &Agent, metrics: &Metrics) -> Vec<Reading>
     let of_datacenter =
         [("state.nodes", size(view.nodes.len())), ("state.services", size(view.services.len()))];
     let kept = [
+        Gauge::AutopilotFailureTolerance,
+        Gauge::AutopilotHealthy,
         Gauge::MemberlistHealthScore,
         Gauge::RaftCommitNumLogs,
         Gauge::RaftDispatchNumLogs,

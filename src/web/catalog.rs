@@ -31,7 +31,7 @@ pub fn routes() -> Vec<Route> {
     vec![
         Route::new("/v1/catalog/register", &["PUT"], |request| Answer::later(register(request))),
         Route::new("/v1/catalog/deregister", &["PUT"], |request| Answer::later(deregister(request))),
-        Route::new("/v1/catalog/datacenters", &["GET"], |request| datacenters(&request).into()),
+        Route::new("/v1/catalog/datacenters", &["GET"], |request| Answer::later(datacenters(request))),
         Route::new("/v1/catalog/nodes", &["GET"], nodes),
         Route::new("/v1/catalog/services", &["GET"], services),
         Route::new("/v1/catalog/service/", &["GET"], |request| listed(request, Target::Service)),
@@ -64,9 +64,9 @@ async fn deregister(mut request: Request) -> Result<Reply, WebError> {
     Ok(Reply::bool(request.pretty(), true))
 }
 
-fn datacenters(request: &Request) -> Reply {
-    let names = catalog::datacenters(request.endpoints());
-    Reply::write_json(request.pretty(), |json| json.texts(names))
+async fn datacenters(request: Request) -> Result<Reply, WebError> {
+    let names = catalog::known_datacenters(request.endpoints()).await?;
+    Ok(Reply::write_json(request.pretty(), |json| json.texts(&names)))
 }
 
 fn nodes(request: Request) -> Answer {
@@ -323,7 +323,7 @@ impl Kept {
             write(&mut json).map(|()| json.finish())
         };
         let body = match &self.answers {
-            Some(answers) if self.lasting => {
+            Some(answers) if self.lasting && !found.piece => {
                 let form = if pretty { "pretty" } else { "compact" };
                 let question = format!("{} {} {form}", self.question, self.detail);
                 answers.answer(question, found.index, identity, document)

@@ -35,13 +35,13 @@ async fn datacenters(request: Request) -> Result<Reply, WebError> {
         return Ok(reply);
     }
     let agent = handle::<Agent>(&request)?;
-    let maps = coordinate::datacenters(request.endpoints(), &*agent.members).await;
+    let maps = coordinate::known_datacenters(request.endpoints(), &*agent.members).await?;
     Ok(Reply::write_json(request.pretty(), |json| {
         json.array(|json| {
             for map in &maps {
                 json.object(|json| {
                     json.key("Datacenter").text(&map.datacenter);
-                    json.key("AreaID").text(map.area);
+                    json.key("AreaID").text(&map.area);
                     json.key("Coordinates").array(|json| {
                         for server in &map.servers {
                             json_catalog::node_coordinate(json, &server.node, server);
@@ -86,6 +86,6 @@ async fn update(mut request: Request) -> Result<Reply, WebError> {
     if let Some(datacenter) = request.datacenter() {
         wanted.datacenter = datacenter;
     }
-    coordinate::update(request.endpoints(), wanted)?;
+    coordinate::submit(request.endpoints(), wanted).await?;
     Ok(Reply::ok())
 }

@@ -147,6 +147,10 @@ impl Gather for Names {
             self.json.byte_text(name);
         }
     }
+
+    fn only_names(&self) -> Option<&[u8]> {
+        Some(self.fold.separator())
+    }
 }
 
 /// Room an entry takes in JSON: base64 is four thirds, the rest is field names and numbers.

@@ -6,7 +6,6 @@ use super::json_catalog::{self, NoTags};
 use super::kv::write_entry;
 use super::request::BodyError;
 use super::{Answer, Json, Reply, Request, Route, WebError};
-use crate::endpoints::blocking::meta;
 use crate::endpoints::query::QueryMeta;
 use crate::endpoints::txn::{self, Transaction};
 use crate::state::command::TxnResult;
@@ -32,8 +31,7 @@ async fn run(mut request: Request) -> Result<Reply, WebError> {
         return Ok(show(&answer, request.pretty(), None));
     }
     let options = request.options()?;
-    let answer = txn::read(endpoints, &options, transaction).await?;
-    let meta = meta(endpoints, &options, 0);
+    let (meta, answer) = txn::read_anywhere(endpoints, &options, transaction).await?;
     Ok(show(&answer, request.pretty(), Some(&meta)).with_leader(&meta))
 }
 

@@ -15,23 +15,19 @@ use std::time::Duration;
 
 use actix::{Actor, AsyncContext, Context, WrapFuture};
 use futures::stream::{self, StreamExt};
-use tokio::time::{Instant, sleep, timeout};
+use tokio::time::{Instant, sleep};
 use tracing::{error, info, warn};
 
-use super::sync::{SERF_HEALTH, Settles, Step};
+use super::catalog::Catalog;
+use super::sync::{Settles, Step};
 use super::{LocalState, keeper};
 use crate::actors::supervision::AliveToken;
-use crate::endpoints::{EndpointError, LeaderRead, Proposer};
-use crate::state::view::fold;
-use crate::state::{StateReader, Topic};
+use crate::endpoints::{EndpointError, Proposer};
 
 /// Pause after the first failure; it doubles up to [`RETRY_MAX`].
 const RETRY_MIN: Duration = Duration::from_millis(250);
 /// Longest pause after failures.
 const RETRY_MAX: Duration = Duration::from_secs(15);
-/// How long the leader gets to register this node first. It writes the bare node with `serfHealth`;
-/// what is sent before would be overwritten.
-const LEADER_FIRST: Duration = Duration::from_secs(5);
 /// Proposals on their way at a time.
 const AT_A_TIME: usize = 64;
 /// Nodes up to which the interval between comparisons is the configured one; it grows by one for every
@@ -49,11 +45,9 @@ pub struct LocalStateLinks {
     /// What lives on this agent.
     pub local: Arc<LocalState>,
     /// The catalog.
-    pub state: StateReader,
+    pub catalog: Arc<dyn Catalog>,
     /// The way into it.
     pub proposer: Arc<dyn Proposer>,
-    /// Whether there is a leader.
-    pub leader: Arc<dyn LeaderRead>,
 }
 
 /// Works for a [`LocalState`]. Stop it by dropping its context's address or the arbiter; it has no
@@ -85,7 +79,8 @@ impl Actor for LocalStateActor {
 async fn run(links: LocalStateLinks) {
     let mut next_full = Instant::now();
     let mut failures = 0_u32;
-    await_leaders_entry(&links).await;
+    let name = links.local.entries.lock().node_name().to_owned();
+    links.catalog.registered(&name).await;
     loop {
         let due = Instant::now() >= next_full;
         let asked = links.local.full.swap(false, Ordering::SeqCst);
@@ -120,14 +115,14 @@ async fn run(links: LocalStateLinks) {
 
 /// A pause by chance that grows with the cluster, up to three seconds.
 fn stagger(links: &LocalStateLinks) -> Duration {
-    let nodes = u32::try_from(links.state.view().nodes.len()).unwrap_or(u32::MAX);
+    let nodes = u32::try_from(links.catalog.nodes()).unwrap_or(u32::MAX);
     let longest = STAGGER_PER_NODE.saturating_mul(nodes).min(STAGGER_MAX);
     longest.mul_f64(rand::random_range(0.0..1.0))
 }
 
 /// The interval and up to half as much more, so that the agents of a cluster spread out.
 fn pause_between_comparisons(links: &LocalStateLinks) -> Duration {
-    let doublings = (links.state.view().nodes.len() / SCALE_FROM).checked_ilog2().map_or(0, |log| log + 1);
+    let doublings = (links.catalog.nodes() / SCALE_FROM).checked_ilog2().map_or(0, |log| log + 1);
     let interval = links.local.settings.sync_interval.saturating_mul(1 + doublings);
     interval + interval.mul_f64(rand::random_range(0.0..0.5))
 }
@@ -136,12 +131,9 @@ fn pause_between_comparisons(links: &LocalStateLinks) -> Duration {
 async fn round(links: &LocalStateLinks, full: bool) -> Result<(), EndpointError> {
     let local = &links.local;
     if full {
-        if links.leader.leadership().leader_address.is_none() {
-            return Err(EndpointError::NoLeader);
-        }
-        let view = links.state.view_full();
+        let name = local.entries.lock().node_name().to_owned();
+        let known = links.catalog.node(&name).await?;
         let mut entries = local.entries.lock();
-        let known = view.nodes.get(&fold(entries.node_name())).cloned();
         if entries.compare(known.as_deref()) {
             local.publish(&entries);
         }
@@ -151,7 +143,7 @@ async fn round(links: &LocalStateLinks, full: bool) -> Result<(), EndpointError>
         if plan.is_empty() {
             return Ok(());
         }
-        if links.leader.leadership().leader_address.is_none() {
+        if !links.catalog.reachable() {
             return Err(EndpointError::NoLeader);
         }
         send(links, plan.node.into_iter().collect()).await?;
@@ -250,26 +242,4 @@ async fn deregister_overdue(local: Arc<LocalState>) {
             () = sleeping => {}
         }
     }
-}
-
-/// Waits until the leader has registered this node, but not for ever: it may know it from before.
-async fn await_leaders_entry(links: &LocalStateLinks) {
-    let name = fold(links.local.entries.lock().node_name());
-    let registered = || {
-        let view = links.state.view();
-        view.nodes.get(&name).is_some_and(|node| node.checks.contains_key(&fold(SERF_HEALTH)))
-    };
-    let topics = [Topic::Node(Arc::clone(&name)), Topic::NodeChecks(Arc::clone(&name))];
-    let mut watch = pin!(links.state.watches().subscribe(topics));
-    let wait = async {
-        loop {
-            watch.rearm();
-            if registered() {
-                return;
-            }
-            watch.as_mut().await;
-        }
-    };
-    // Either way the rounds begin.
-    let _ = timeout(LEADER_FIRST, wait).await;
 }

@@ -3,6 +3,7 @@ use futures::future::BoxFuture;
 
 use tokio::time::sleep;
 
+use super::catalog::Here;
 use super::rounds::{LocalStateActor, LocalStateLinks};
 use super::sync::SERF_HEALTH;
 use super::*;
@@ -92,9 +93,8 @@ fn start() -> (Arc<Direct>, LocalStateLinks) {
     });
     let links = LocalStateLinks {
         local: Arc::new(LocalState::new(&facts(), LocalSettings::default(), None)),
-        state,
+        catalog: Arc::new(Here { state, leader: direct.clone() }),
         proposer: direct.clone(),
-        leader: direct.clone(),
     };
     (direct, links)
 }
@@ -132,7 +132,7 @@ fn the_catalog_follows_the_agent() {
         sleep(Duration::from_millis(20)).await;
         assert_eq!(*direct.proposals.lock(), 0, "the leader registers the node first");
         direct.apply(leaders_entry());
-        let node = || links.state.view().node("n1").cloned();
+        let node = || direct.machine.lock().reader().view().node("n1").cloned();
         until("tagged addresses arrive", || {
             node().is_some_and(|found| found.node.tagged_addresses.is_some())
         })
@@ -189,7 +189,7 @@ fn a_refused_service_keeps_nothing_else_from_being_sent() {
         for id in ["a", "b"] {
             links.local.register_service(web(id), Source::Api).await.unwrap();
         }
-        let node = || links.state.view().node("n1").cloned();
+        let node = || direct.machine.lock().reader().view().node("n1").cloned();
         until("the other one arrives", || node().is_some_and(|found| found.services.contains_key("b"))).await;
         *direct.refusing.lock() = None;
         links.local.sync_all();
@@ -227,7 +227,7 @@ fn the_end_of_the_actor_loses_nothing() {
             },
         );
         until("a second one is made", || made.load(Ordering::SeqCst) > 1).await;
-        let node = || links.state.view().node("n1").cloned();
+        let node = || direct.machine.lock().reader().view().node("n1").cloned();
         until("which sends what there is", || {
             node().is_some_and(|found| found.checks.contains_key("a-check"))
         })

@@ -9,7 +9,7 @@ use tokio::sync::oneshot;
 
 use super::{CANDIDACY, DRAIN, RaftNodeActor, State};
 use crate::actors::mailbox::Credit;
-use crate::actors::raft_handle::{Waiter, refusal};
+use crate::actors::raft_handle::{Group, Waiter, refusal};
 use crate::endpoints::EndpointError;
 use crate::raft::{Manifest, Membership, MembershipChange, MemoryLog, PeerMessage, ReadMode, Status};
 
@@ -305,6 +305,23 @@ impl Handler<GetStatus> for RaftNodeActor {
 
     fn handle(&mut self, _: GetStatus, _: &mut Self::Context) -> Self::Result {
         actix::MessageResult(self.driver.status())
+    }
+}
+
+/// What the node knows of the whole group.
+#[derive(Debug, Message)]
+#[rtype(result = "Group")]
+pub(in crate::actors) struct GetGroup;
+
+impl Handler<GetGroup> for RaftNodeActor {
+    type Result = actix::MessageResult<GetGroup>;
+
+    fn handle(&mut self, _: GetGroup, _: &mut Self::Context) -> Self::Result {
+        actix::MessageResult(Group {
+            status: self.driver.status(),
+            progress: self.driver.progress(),
+            now: self.host.published.now(),
+        })
     }
 }
 

@@ -5,13 +5,15 @@ use std::sync::Arc;
 use futures::future::BoxFuture;
 
 use super::founding::Promises;
+use super::steward;
+use crate::actors::autopilot::LeaderAdmin;
 use crate::actors::raft_handle::RaftHandle;
 use crate::agent::proposer::LogProposer;
 use crate::endpoints::{EndpointError, LeaderRead, SessionTimers};
 use crate::peers::Service;
 use crate::peers::frame::Hello;
 use crate::peers::request::{Answer, Promise, Request};
-use crate::raft::PeerMessage;
+use crate::raft::{PeerMessage, ServerRecord};
 use crate::state::Envelope;
 
 /// Takes peers' messages and requests.
@@ -22,6 +24,8 @@ pub struct Desk {
     pub proposer: Arc<LogProposer>,
     /// Session timers of this server.
     pub sessions: Arc<dyn SessionTimers>,
+    /// Serves operators if this server leads.
+    pub admin: LeaderAdmin,
     /// Promises to founders.
     pub promises: Arc<Promises>,
 }
@@ -47,6 +51,16 @@ impl Desk {
         !self.raft.leadership().peers.is_empty()
     }
 
+    fn group(&self) -> Vec<ServerRecord> {
+        let leadership = self.raft.leadership();
+        let peers = leadership.peers.iter().map(|peer| ServerRecord {
+            node_id: peer.id.clone(),
+            name: peer.node.clone(),
+            address: peer.address.clone(),
+        });
+        peers.collect()
+    }
+
     fn promise(&self, founder: &str) -> Promise {
         if self.in_group() { Promise::InGroup } else { self.promises.give(founder) }
     }
@@ -62,13 +76,12 @@ impl Service for Desk {
             let done = match request {
                 Request::Propose(bytes) => self.propose(&bytes).await,
                 Request::RenewSession(session) => self.renew(&session).await,
-                Request::Admin(_) => {
-                    Err(EndpointError::NotImplemented("this server takes no such request".into()))
-                }
+                Request::Admin(request) => steward::serve(&self.admin, &request).await,
                 Request::Promise(founder) => Ok(Answer::Promise(self.promise(&founder.node_id))),
                 Request::Found(servers) if self.promises.is_given_to(&from.node_id) => {
                     self.raft.found(servers).await.map(|()| Answer::Done)
                 }
+                Request::Group => Ok(Answer::Group(self.group())),
                 Request::Found(_) => Err(EndpointError::Refused("no promise was given".into())),
             };
             done.unwrap_or_else(Answer::Failed)

@@ -12,6 +12,7 @@ mod desk;
 mod directory;
 mod founding;
 mod port;
+mod steward;
 
 use std::net::SocketAddr;
 use std::sync::Arc;
@@ -32,6 +33,7 @@ use crate::raft::{PeerMessage, ServerRecord};
 use crate::rpc::server::{self, RpcServices};
 
 pub use desk::Desk;
+pub use steward::{ClusterAdmin, StewardOptions, start_autopilot};
 
 use directory::LanDirectory;
 use founding::Founding;

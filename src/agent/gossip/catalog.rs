@@ -20,7 +20,7 @@ use crate::state::record::NodeCoordinate;
 /// The LAN pool, as the leader compares it with the catalog.
 ///
 /// A server in the pool that is none of this Raft's is shown as a node like any other: it lives, but it does not serve
-/// this catalog, so nobody may find it as a `consul` service. (Consul would add it to its Raft; this version cannot.)
+/// this catalog, so nobody may find it as a `consul` service. Autopilot takes it into the Raft, unless it has one of its own.
 pub struct LanMembers {
     /// The pool.
     pub lan: PoolHandle,
@@ -93,7 +93,7 @@ pub async fn send_coordinate(endpoints: Endpoints, lan: PoolHandle, settings: Co
             coord: coordinate(&lan.figures().coordinate),
         };
         let datacenter = endpoints.settings.datacenter.clone();
-        if let Err(failure) = places::update(&endpoints, CoordinateUpdate { datacenter, update }) {
+        if let Err(failure) = places::submit(&endpoints, CoordinateUpdate { datacenter, update }).await {
             debug!(target: "agent", error = %failure, "Coordinate update error");
         }
     }

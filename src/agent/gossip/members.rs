@@ -174,6 +174,10 @@ impl Keyring for Pools {
         relay_factor: u8,
     ) -> BoxFuture<'_, Result<Vec<PoolKeys>, EndpointError>> {
         Box::pin(async move {
+            if self.lan.area() == Area::ClientLan {
+                let text = "keyring operations must run against a server node";
+                return Err(EndpointError::Refused(text.to_owned()));
+            }
             let local = matches!(operation, KeyOperation::List { local_only: true });
             let mut answers = Vec::new();
             for (wan, pool) in [(true, self.wan.as_ref().filter(|_| !local)), (false, Some(&self.lan))] {

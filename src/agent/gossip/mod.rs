@@ -9,12 +9,14 @@ mod join;
 mod keyring_file;
 mod members;
 mod options;
+mod servers;
 mod tags;
 
 pub use catalog::{LanMembers, send_coordinate, write_coordinates};
 pub use keyring_file::KeyringFileError;
-pub use members::Pools;
+pub use members::{NEW_LEADER, Pools};
 pub use options::GossipOptions;
+pub use servers::LanServers;
 pub use tags::{expected_servers, server_port};
 
 use std::net::SocketAddr;
@@ -32,8 +34,8 @@ use self::options::PoolOptions;
 use self::tags::{Role, ServerFacts, role};
 use super::StartError;
 use super::data_dir::DataDir;
-use super::links::{LateBound, Request};
-use crate::actors::leader::{Leader, MembersChanged};
+use super::links::Request;
+use crate::actors::leader::MembersChanged;
 use crate::actors::mailbox::Sender;
 use crate::actors::member_list::{self, Area, MemberEvent, Plan, PoolHandle, SnapshotFile};
 use crate::actors::supervision::ExitProcess;
@@ -90,13 +92,13 @@ impl RunningGossip {
         self.pools.lan.encrypted()
     }
 
-    /// Has the leader look at the members when they change.
-    pub fn tell_leader(&self, leader: LateBound<Leader>) {
+    /// Has somebody look at the members when they change.
+    pub fn tell_changes(&self, who: Sender<MembersChanged>) {
         self.pools.lan.subscribe(Sender::new(move |happened: MemberEvent| match happened.event {
             Event::Joined(_) | Event::Updated(_) | Event::Failed(_) | Event::Left(_) => {
-                leader.send(MembersChanged { reaped: false });
+                who.send(MembersChanged { reaped: false });
             }
-            Event::Reaped(_) => leader.send(MembersChanged { reaped: true }),
+            Event::Reaped(_) => who.send(MembersChanged { reaped: true }),
             _ => {}
         }));
     }
@@ -112,7 +114,7 @@ impl RunningGossip {
     /// Tells everybody that this server leads now.
     pub fn announce_leader(pools: &Arc<Pools>, name: &str) {
         let (pools, payload) = (Arc::clone(pools), name.as_bytes().to_vec());
-        let event = Command::UserEvent { name: members::NEW_LEADER.to_owned(), payload, coalesce: false };
+        let event = Command::UserEvent { name: NEW_LEADER.to_owned(), payload, coalesce: false };
         actix_rt::spawn(async move {
             if let Err(failure) = pools.lan.command(event).await {
                 warn!(target: "agent.server", error = %failure, "failed to broadcast new leader event");
@@ -225,6 +227,23 @@ impl RunningGossip {
             }
         });
     }
+}
+
+/// Addresses of the RPC of the living servers of a datacenter, in order of their names.
+pub fn servers(members: &[Arc<Member>], datacenter: &str) -> Vec<SocketAddr> {
+    let here = |member: &&Arc<Member>| {
+        member.status == Status::Alive && member.tags.get("dc").is_some_and(|dc| dc == datacenter)
+    };
+    let mut servers: Vec<_> = members
+        .iter()
+        .filter(here)
+        .filter_map(|member| match role(&member.tags) {
+            Role::Server(server) => Some((&member.name, SocketAddr::new(member.addr.ip(), server.port))),
+            Role::Client | Role::Stranger => None,
+        })
+        .collect();
+    servers.sort();
+    servers.into_iter().map(|(_, address)| address).collect()
 }
 
 /// WAN addresses of the servers of this datacenter that are not alive in the WAN pool.

@@ -32,6 +32,24 @@ pub(in crate::cli) const REMOVE_PEER: Command = Command {
     run: remove_peer,
 };
 
+pub(in crate::cli) const TRANSFER_LEADER: Command = Command {
+    path: "operator raft transfer-leader",
+    arguments: "[options]",
+    synopsis: "Hands leadership to another server",
+    help: "Hands leadership of the Raft group to the server with this id or, without one, to the server \
+           that has most of the log.",
+    reach: Reach::Servers,
+    flags: &[Flag::new("id", Kind::Text, "Id of the server that shall lead.")],
+    run: transfer_leader,
+};
+
+#[derive(Debug, Deserialize)]
+#[serde(rename_all = "PascalCase")]
+struct Transfer {
+    #[serde(default)]
+    success: bool,
+}
+
 #[derive(Debug, Deserialize)]
 #[serde(rename_all = "PascalCase")]
 struct Configuration {
@@ -91,5 +109,20 @@ fn remove_peer(invocation: &Invocation, io: &mut Io) -> CommandResult {
         .and_then(Answer::ok)
         .map_err(|error| failed(&error.to_string()))?;
     io.out(&format!("Removed peer with {name} {}", gotext::quote(value)));
+    Ok(())
+}
+
+fn transfer_leader(invocation: &Invocation, io: &mut Io) -> CommandResult {
+    let client = Client::connect(invocation, io)?;
+    let mut request = client.post("/v1/operator/raft/transfer-leader");
+    if let Some(id) = invocation.some_text("id") {
+        request = request.with("id", id);
+    }
+    let done: Transfer =
+        request.json().map_err(|error| Failure::Text(format!("Error transfering leadership: {error}")))?;
+    if !done.success {
+        return Err(Failure::text("Error transfering leadership: the leader did not say that it is done"));
+    }
+    io.out("Success");
     Ok(())
 }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use arc_swap::ArcSwap;
+use futures::future::BoxFuture;
 use rand::SeedableRng as _;
 use rand::rngs::SmallRng;
 use tokio::sync::{OwnedSemaphorePermit, Semaphore};
@@ -12,8 +13,8 @@ use crate::dns::{Chase, Dns, Transport, Verdict};
 
 /// Queries that may wait for recursors; beyond them queries for other domains fail at once.
 const MAX_WAITING: usize = 1024;
-/// How often names that were followed may lead to names that have to be followed.
-const MAX_ROUNDS: usize = 4;
+/// How often what was asked may lead to more that has to be asked.
+const MAX_ROUNDS: usize = 8;
 
 /// The catalog's half of answering. [`Dns`] is the real one; listeners are tested and measured with others.
 pub trait Answer: Send + Sync + 'static {
@@ -30,6 +31,11 @@ pub trait Answer: Send + Sync + 'static {
         rng: &mut SmallRng,
         out: &mut Vec<u8>,
     ) -> Verdict;
+
+    /// Asks the servers for what a chase lacks of their state; see [`Dns::fetch`].
+    fn fetch(&self, chase: Chase) -> BoxFuture<'_, Chase> {
+        Box::pin(std::future::ready(chase))
+    }
 
     /// SERVFAIL for a query that no recursor answered.
     fn recursion_failed(&self, query: &[u8], out: &mut Vec<u8>);
@@ -50,6 +56,10 @@ impl Answer for Dns {
         out: &mut Vec<u8>,
     ) -> Verdict {
         Self::answer_chased(self, query, transport, chase, found, rng, out)
+    }
+
+    fn fetch(&self, chase: Chase) -> BoxFuture<'_, Chase> {
+        Box::pin(Self::fetch(self, chase))
     }
 
     fn recursion_failed(&self, query: &[u8], out: &mut Vec<u8>) {
@@ -156,7 +166,7 @@ impl Later {
                     Some(reply) => return Some(reply),
                     None => break,
                 },
-                Next::Chase(chase) => chase,
+                Next::Chase(chase) => resolver.catalog.fetch(chase).await,
             };
             let asked = chase.questions.iter().map(|question| recursors.ask(question.clone()));
             let found = futures::future::join_all(asked).await;

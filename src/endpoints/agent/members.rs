@@ -3,12 +3,13 @@
 use std::collections::BTreeMap;
 
 use futures::future::BoxFuture;
+use serde::{Deserialize, Serialize};
 
 use crate::endpoints::EndpointError;
 use crate::state::record::{Coordinate, StringMap};
 
 /// What is known of a member's life, by Serf's numbers.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum MemberStatus {
     /// Nothing.
     #[default]

@@ -41,6 +41,9 @@ impl<L: LogStore, W> Driver<L, W> {
             state = begin(&config, &state.hard_state, &mut log)?;
         }
         check(&place, &state, applied_index)?;
+        if let Some(members) = &config.recover {
+            state = recover(members, &state, &mut log)?;
+        }
         let mut hard_state = state.hard_state.clone();
         if applied_index > hard_state.commit {
             // The commit index is written along with the next entries, so it may lag behind. What
@@ -129,7 +132,7 @@ impl<L: LogStore, W> Driver<L, W> {
         }
         self.flush()?;
         let log = std::mem::replace(&mut self.node.mut_store().log, empty);
-        let config = DriverConfig { bootstrap: Some(founding), ..self.config.clone() };
+        let config = DriverConfig { bootstrap: Some(founding), recover: None, ..self.config.clone() };
         let mut late = Vec::new();
         self.reads.expire(u64::MAX, &mut late);
         let mut queued = std::mem::take(&mut self.queued);
@@ -156,6 +159,29 @@ fn begin<L: LogStore>(config: &DriverConfig, voted: &HardState, log: &mut L) -> 
             Some(HardState { term: voted.term.max(position.term), commit: position.index, ..voted.clone() });
         write.membership = Some(Membership { index: position.index, ..founding.clone() });
     }
+    log.write(&write)?;
+    Ok(log.state()?)
+}
+
+/// Puts these members in the place of those the log has, as of its last entry: changes of members up to there, even such
+/// as are not committed yet, count no more. Term and vote stay, so that nobody votes twice.
+fn recover<L: LogStore>(members: &Membership, state: &LogState, log: &mut L) -> Result<LogState, RaftError> {
+    if !members.is_sound() {
+        return Err(RaftError::Config("the members to recover with make no sense".into()));
+    }
+    if state.last_index == 0 {
+        return Err(RaftError::Config(
+            "there is no log to recover: this server was never in a raft group".into(),
+        ));
+    }
+    if state.installing.is_some() {
+        return Err(RaftError::Config("a snapshot is half installed; recover with another server".into()));
+    }
+    let write = LogWrite {
+        membership: Some(Membership { index: state.last_index, ..members.clone() }),
+        must_sync: true,
+        ..LogWrite::default()
+    };
     log.write(&write)?;
     Ok(log.state()?)
 }

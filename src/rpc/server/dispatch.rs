@@ -96,6 +96,11 @@ pub async fn call(services: &RpcServices, name: &str, body: &[u8]) -> Replied {
         "Status.Peers" => operator::peers(services, body),
         "Status.RaftStats" => operator::raft_stats(services, body),
         "Operator.RaftGetConfiguration" => operator::raft_configuration(services, body).await,
+        "Operator.RaftRemovePeerByAddress" => operator::remove_peer(services, body, false).await,
+        "Operator.RaftRemovePeerByID" => operator::remove_peer(services, body, true).await,
+        "Operator.AutopilotGetConfiguration" => operator::autopilot(services, body).await,
+        "Operator.AutopilotSetConfiguration" => operator::set_autopilot(services, body).await,
+        "Operator.ServerHealth" => operator::server_health(services, body).await,
         other => Err(unknown(other)),
     }
 }

@@ -5,7 +5,10 @@ use super::dispatch::{Replied, request};
 use super::read::check_datacenter;
 use crate::endpoints::{blocking, operator};
 use crate::rpc::codec::to_bytes;
-use crate::rpc::shapes::{DcRequest, Query, RaftConfiguration, RaftServer, RaftStats};
+use crate::rpc::shapes::{
+    AutopilotConfig, AutopilotSetConfig, DcRequest, OperatorHealth, Query, RaftConfiguration, RaftRemovePeer,
+    RaftServer, RaftStats,
+};
 
 #[expect(clippy::unnecessary_wraps, reason = "as all methods")]
 pub fn ping(_: &RpcServices, _: &[u8]) -> Replied {
@@ -47,4 +50,35 @@ pub async fn raft_configuration(services: &RpcServices, body: &[u8]) -> Replied 
         index: services.operator.raft.raft_status().configuration_index,
         servers: leadership.peers.iter().map(RaftServer::from).collect(),
     }))
+}
+
+pub async fn autopilot(services: &RpcServices, body: &[u8]) -> Replied {
+    let Query { common, own } = request::<Query<DcRequest>>(body)?;
+    let options = common.to_options(&own.datacenter);
+    let config = operator::autopilot::configuration(&services.endpoints, &options).await?;
+    Ok(to_bytes(&AutopilotConfig::from(&*config)))
+}
+
+pub async fn set_autopilot(services: &RpcServices, body: &[u8]) -> Replied {
+    let AutopilotSetConfig { cas, config, datacenter, .. } = request(body)?;
+    let cas = cas.then_some(config.modify_index);
+    let datacenter = Some(datacenter.as_str());
+    let set = operator::autopilot::set_configuration(&services.endpoints, datacenter, config.into(), cas);
+    Ok(to_bytes(&set.await?))
+}
+
+pub async fn server_health(services: &RpcServices, body: &[u8]) -> Replied {
+    let Query { own, .. } = request::<Query<DcRequest>>(body)?;
+    let datacenter = Some(own.datacenter.as_str());
+    let health = operator::admin::server_health(&services.endpoints, &services.operator, datacenter).await?;
+    Ok(to_bytes(&OperatorHealth::from(&health)))
+}
+
+/// By id or by address: the method's name says which field counts.
+pub async fn remove_peer(services: &RpcServices, body: &[u8], by_id: bool) -> Replied {
+    let RaftRemovePeer { address, datacenter, id, .. } = request(body)?;
+    let (id, address) = if by_id { (Some(id.as_str()), None) } else { (None, Some(address.as_str())) };
+    let datacenter = Some(datacenter.as_str());
+    operator::admin::remove_peer(&services.endpoints, &services.operator, datacenter, id, address).await?;
+    Ok(to_bytes(&()))
 }

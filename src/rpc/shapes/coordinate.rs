@@ -56,6 +56,6 @@ impl CoordinateUpdate {
 
 impl From<endpoint::DatacenterMap> for DatacenterMap {
     fn from(map: endpoint::DatacenterMap) -> Self {
-        Self { area_id: map.area.to_owned(), coordinates: map.servers, datacenter: map.datacenter }
+        Self { area_id: map.area.into_owned(), coordinates: map.servers, datacenter: map.datacenter }
     }
 }

@@ -1,8 +1,9 @@
 //! `Operator` and `Status`.
 
 use super::GoTime;
-use crate::endpoints::Peer;
+use crate::endpoints::{Peer, operator};
 use crate::rpc::codec::fields::shapes;
+use crate::state::record;
 
 shapes! {
     /// A raft member.
@@ -133,8 +134,68 @@ impl From<&Peer> for RaftServer {
             id: peer.id.clone(),
             leader: peer.leader,
             node: peer.node.clone(),
-            protocol_version: crate::endpoints::operator::RAFT_PROTOCOL.to_owned(),
+            protocol_version: operator::RAFT_PROTOCOL.to_owned(),
             voter: peer.voter,
+        }
+    }
+}
+
+impl From<&record::AutopilotConfig> for AutopilotConfig {
+    fn from(config: &record::AutopilotConfig) -> Self {
+        Self {
+            cleanup_dead_servers: config.cleanup_dead_servers,
+            create_index: config.indexes.create_index,
+            disable_upgrade_migration: config.disable_upgrade_migration,
+            last_contact_threshold: config.last_contact_threshold,
+            max_trailing_logs: config.max_trailing_logs,
+            min_quorum: config.min_quorum,
+            modify_index: config.indexes.modify_index,
+            redundancy_zone_tag: config.redundancy_zone_tag.clone(),
+            server_stabilization_time: config.server_stabilization_time,
+            upgrade_version_tag: config.upgrade_version_tag.clone(),
+        }
+    }
+}
+
+impl From<AutopilotConfig> for record::AutopilotConfig {
+    fn from(config: AutopilotConfig) -> Self {
+        Self {
+            cleanup_dead_servers: config.cleanup_dead_servers,
+            last_contact_threshold: config.last_contact_threshold,
+            max_trailing_logs: config.max_trailing_logs,
+            min_quorum: config.min_quorum,
+            server_stabilization_time: config.server_stabilization_time,
+            redundancy_zone_tag: config.redundancy_zone_tag,
+            disable_upgrade_migration: config.disable_upgrade_migration,
+            upgrade_version_tag: config.upgrade_version_tag,
+            indexes: record::Indexes { create_index: config.create_index, modify_index: config.modify_index },
+        }
+    }
+}
+
+impl From<&operator::ClusterHealth> for OperatorHealth {
+    fn from(health: &operator::ClusterHealth) -> Self {
+        let servers = health.servers.iter().map(|server| ServerHealth {
+            address: server.address.clone(),
+            healthy: server.healthy,
+            id: server.id.clone(),
+            last_contact: server.last_contact_ns,
+            last_index: server.last_index,
+            last_term: server.last_term,
+            leader: server.leader,
+            name: server.name.clone(),
+            serf_status: server.serf_status as u64,
+            stable_since: match server.stable_since_ms {
+                0 => GoTime::default(),
+                millis => GoTime::from_millis(millis),
+            },
+            version: server.version.clone(),
+            voter: server.voter,
+        });
+        Self {
+            failure_tolerance: health.failure_tolerance,
+            healthy: health.healthy,
+            servers: servers.collect(),
         }
     }
 }

@@ -13,9 +13,9 @@ use super::encode::{FLOAT_EXACT, LOCK_DELAYS};
 use super::msgpack::{Cursor, MAX_DEPTH, Malformed, Token};
 use super::{ArchiveError, ArchiveRecord, IndexKey, RecordKind};
 use crate::state::record::{
-    Check, CheckDefinition, Coordinate, Expose, ExposePath, FreeForm, Indexes, KvEntry, MeshGateway, Node,
-    NodeCoordinate, ProxyConfig, Service, ServiceAddress, ServiceCheckRef, ServiceConnect, Session,
-    SessionBehavior, StringMap, Upstream, Weights,
+    AutopilotConfig, Check, CheckDefinition, Coordinate, Expose, ExposePath, FreeForm, Indexes, KvEntry,
+    MeshGateway, Node, NodeCoordinate, ProxyConfig, Service, ServiceAddress, ServiceCheckRef, ServiceConnect,
+    Session, SessionBehavior, StringMap, Upstream, Weights,
 };
 
 type Read<T> = Result<T, Malformed>;
@@ -68,6 +68,7 @@ pub(super) fn record<E: From<ArchiveError>>(
         RecordKind::Tombstone => dir_entry(cursor)
             .map(|entry| ArchiveRecord::Tombstone { key: entry.key, index: entry.indexes.modify_index }),
         RecordKind::Index => index(cursor),
+        RecordKind::Autopilot => autopilot(cursor).map(ArchiveRecord::Autopilot),
         RecordKind::Coordinates => {
             let batch = cursor.array(coordinate).map_err(error)?.unwrap_or_default();
             return batch.into_iter().try_for_each(|coordinate| visit(ArchiveRecord::Coordinate(coordinate)));
@@ -341,6 +342,31 @@ fn definition(cursor: &mut Cursor<'_>) -> Read<CheckDefinition> {
         Ok(())
     })?;
     Ok(definition)
+}
+
+/// The configuration of autopilot.
+///
+/// # Errors
+/// [`Malformed`].
+pub fn autopilot(cursor: &mut Cursor<'_>) -> Read<AutopilotConfig> {
+    let mut config = AutopilotConfig::default();
+    cursor.map(|key, cursor| {
+        match key {
+            b"CleanupDeadServers" => config.cleanup_dead_servers = cursor.bool()?,
+            b"CreateIndex" => config.indexes.create_index = cursor.uint()?,
+            b"DisableUpgradeMigration" => config.disable_upgrade_migration = cursor.bool()?,
+            b"LastContactThreshold" => config.last_contact_threshold = cursor.int()?,
+            b"MaxTrailingLogs" => config.max_trailing_logs = cursor.uint()?,
+            b"MinQuorum" => config.min_quorum = cursor.uint()?,
+            b"ModifyIndex" => config.indexes.modify_index = cursor.uint()?,
+            b"RedundancyZoneTag" => config.redundancy_zone_tag = cursor.string()?,
+            b"ServerStabilizationTime" => config.server_stabilization_time = cursor.int()?,
+            b"UpgradeVersionTag" => config.upgrade_version_tag = cursor.string()?,
+            _ => cursor.skip()?,
+        }
+        Ok(())
+    })?;
+    Ok(config)
 }
 
 /// A coordinate; an empty one for nil.

@@ -12,9 +12,9 @@ use super::msgpack::Packer;
 use super::{ArchiveError, IndexKey, RecordKind};
 use crate::state::kv::KvRow;
 use crate::state::record::{
-    Check, CheckDefinition, Coordinate, Expose, FreeForm, Indexes, KvEntry, Node, NodeCoordinate,
-    ProxyConfig, Service, ServiceAddress, ServiceConnect, Session, SessionBehavior, StringMap, Upstream,
-    Weights,
+    AutopilotConfig, Check, CheckDefinition, Coordinate, Expose, FreeForm, Indexes, KvEntry, Node,
+    NodeCoordinate, ProxyConfig, Service, ServiceAddress, ServiceConnect, Session, SessionBehavior,
+    StringMap, Upstream, Weights,
 };
 use crate::state::store::{ReadStore, Table};
 use crate::state::view::View;
@@ -60,6 +60,11 @@ pub(super) fn state(view: &View, frozen: &dyn ReadStore, emit: Emit<'_>) -> Resu
         tombstone(&mut pack, key, index);
         emit(&pack.buffer)
     })?;
+    if let Some(config) = &view.autopilot {
+        start(&mut pack, RecordKind::Autopilot);
+        autopilot(&mut pack, config);
+        emit(&pack.buffer)?;
+    }
     indexes(&mut pack, view, emit)?;
     start(&mut pack, RecordKind::ChunkingState);
     pack.map(1);
@@ -294,6 +299,21 @@ fn definition(pack: &mut Packer, definition: &CheckDefinition) {
     flag(pack, "TLSSkipVerify", definition.tls_skip_verify);
     signed(pack, "TTL", definition.ttl);
     signed(pack, "Timeout", definition.timeout);
+}
+
+/// The configuration of autopilot.
+pub fn autopilot(pack: &mut Packer, config: &AutopilotConfig) {
+    pack.map(10);
+    flag(pack, "CleanupDeadServers", config.cleanup_dead_servers);
+    number(pack, "CreateIndex", config.indexes.create_index);
+    flag(pack, "DisableUpgradeMigration", config.disable_upgrade_migration);
+    signed(pack, "LastContactThreshold", config.last_contact_threshold);
+    number(pack, "MaxTrailingLogs", config.max_trailing_logs);
+    number(pack, "MinQuorum", config.min_quorum);
+    number(pack, "ModifyIndex", config.indexes.modify_index);
+    text(pack, "RedundancyZoneTag", &config.redundancy_zone_tag);
+    signed(pack, "ServerStabilizationTime", config.server_stabilization_time);
+    text(pack, "UpgradeVersionTag", &config.upgrade_version_tag);
 }
 
 /// A coordinate.

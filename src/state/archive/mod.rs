@@ -46,7 +46,7 @@ use bytes::Bytes;
 pub use moment::Moment;
 
 use super::StateError;
-use super::record::{Check, KvEntry, Node, NodeCoordinate, Service, Session};
+use super::record::{AutopilotConfig, Check, KvEntry, Node, NodeCoordinate, Service, Session};
 use super::store::ReadStore;
 use super::view::View;
 
@@ -155,6 +155,8 @@ pub enum ArchiveRecord {
         /// Leader's clock, milliseconds since the Unix epoch.
         until_ms: u64,
     },
+    /// The configuration of autopilot.
+    Autopilot(AutopilotConfig),
     /// Something this build has no table for, undecoded.
     Other {
         /// What it is.
@@ -240,14 +242,20 @@ record_kinds! {
 
 impl RecordKind {
     /// Everything this build has tables for.
-    pub const STORED: [Self; 6] =
-        [Self::Register, Self::Kv, Self::Session, Self::Tombstone, Self::Coordinates, Self::Index];
+    pub const STORED: [Self; 7] = [
+        Self::Register,
+        Self::Kv,
+        Self::Session,
+        Self::Tombstone,
+        Self::Coordinates,
+        Self::Autopilot,
+        Self::Index,
+    ];
 
-    /// A restored state works without it: servers write such records anew by themselves or, as the
-    /// autopilot configuration, they steer what this build does not do. Every archive of a stock
-    /// server holds some; refusing them would refuse all.
+    /// A restored state works without it: servers write such records anew by themselves. Every archive of
+    /// a stock server holds some; refusing them would refuse all.
     pub const fn is_expendable(self) -> bool {
-        matches!(self, Self::ChunkingState | Self::FederationState | Self::Autopilot)
+        matches!(self, Self::ChunkingState | Self::FederationState)
     }
 }
 

@@ -118,6 +118,9 @@ fn a_captured_archive_of_consul_decodes_fully() {
             ArchiveRecord::Coordinate(found) => {
                 same(&serde_json::to_value(found).unwrap(), &fields[0], &case);
             }
+            ArchiveRecord::Autopilot(found) => {
+                same(&serde_json::to_value(found).unwrap(), fields, &case);
+            }
             ArchiveRecord::Session(found) => {
                 same(&serde_json::to_value(found).unwrap(), fields, &case);
             }
@@ -410,6 +413,8 @@ fn world(index: u64, nodes: Vec<NodeRows>, rest: Rest) -> World {
         records.push(ArchiveRecord::Tombstone { key: key.clone().into(), index: *index });
     }
     store.write(&changes).unwrap();
+    view.autopilot = rest.autopilot.map(Arc::new);
+    records.extend(view.autopilot.iter().map(|config| ArchiveRecord::Autopilot((**config).clone())));
     view.indexes = rest.indexes;
     let tables = [
         (IndexKey::Checks, view.indexes.checks),
@@ -452,6 +457,7 @@ struct Rest {
     lock_delays: BTreeMap<Bytes, u64>,
     indexes: TableIndexes,
     services: BTreeMap<String, u64>,
+    autopilot: Option<AutopilotConfig>,
 }
 
 fn text() -> impl Strategy<Value = String> {
@@ -725,6 +731,14 @@ fn rest() -> impl Strategy<Value = Rest> {
                 service_extinction: n[7],
             },
             services,
+            autopilot: (n[0] % 2 == 0).then(|| AutopilotConfig {
+                cleanup_dead_servers: n[1] % 2 == 0,
+                last_contact_threshold: -1,
+                max_trailing_logs: n[2],
+                redundancy_zone_tag: "zone".into(),
+                indexes: Indexes { create_index: 1, modify_index: n[3] },
+                ..AutopilotConfig::default()
+            }),
         })
 }
 
@@ -813,6 +827,7 @@ fn world_of(index: u64, records: Vec<ArchiveRecord>) -> World {
         lock_delays: BTreeMap::new(),
         indexes: TableIndexes::default(),
         services: BTreeMap::new(),
+        autopilot: None,
     };
     for record in records {
         match record {
@@ -823,6 +838,7 @@ fn world_of(index: u64, records: Vec<ArchiveRecord>) -> World {
             ArchiveRecord::Check(check) => nodes.last_mut().unwrap().checks.push(*check),
             ArchiveRecord::Coordinate(coordinate) => rest.coordinates.push(coordinate),
             ArchiveRecord::Session(session) => rest.sessions.push(session),
+            ArchiveRecord::Autopilot(config) => rest.autopilot = Some(config),
             ArchiveRecord::Kv(entry) => {
                 rest.keys.insert(entry.key.to_vec(), entry);
             }

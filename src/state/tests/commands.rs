@@ -14,8 +14,8 @@ use crate::state::command::{
     Command, Deregister, Envelope, KvCommand, KvVerb, Register, TxnCatalogVerb, TxnKvVerb, TxnOp,
 };
 use crate::state::record::{
-    Check, Coordinate, Indexes, Node, NodeCoordinate, ProxyConfig, Service, ServiceCheckRef, ServiceConnect,
-    Session, SessionBehavior, StringMap,
+    AutopilotConfig, Check, Coordinate, Indexes, Node, NodeCoordinate, ProxyConfig, Service, ServiceCheckRef,
+    ServiceConnect, Session, SessionBehavior, StringMap,
 };
 
 /// Node names; one comes in two spellings.
@@ -248,6 +248,17 @@ fn operation() -> impl Strategy<Value = TxnOp> {
     ]
 }
 
+fn autopilot() -> impl Strategy<Value = Command> {
+    (any::<bool>(), 0..300_u64, option::of(wanted_index())).prop_map(|(cleanup, trailing, cas)| {
+        let config = AutopilotConfig {
+            cleanup_dead_servers: cleanup,
+            max_trailing_logs: trailing,
+            ..AutopilotConfig::default()
+        };
+        Command::Autopilot { config: Box::new(config), cas }
+    })
+}
+
 fn command() -> impl Strategy<Value = Command> {
     prop_oneof![
         12 => kv_command().prop_map(Command::Kv),
@@ -258,6 +269,7 @@ fn command() -> impl Strategy<Value = Command> {
         4 => vec(operation(), 1..4).prop_map(Command::Txn),
         1 => (0..40_u64).prop_map(|up_to| Command::ReapTombstones { up_to }),
         1 => coordinates().prop_map(Command::UpdateCoordinates),
+        1 => autopilot(),
     ]
 }
 
@@ -338,6 +350,9 @@ pub fn settle(commands: Vec<(u64, Command)>, mut model: Model) -> (Vec<Entry>, M
 fn with_current_indexes(mut command: Command, model: &Model) -> Command {
     match &mut command {
         Command::Kv(command) => kv_current(command, model),
+        Command::Autopilot { cas: Some(cas), .. } if *cas == CURRENT => {
+            *cas = model.autopilot.as_ref().map_or(0, |config| config.indexes.modify_index);
+        }
         Command::Txn(operations) => {
             for operation in operations {
                 match operation {

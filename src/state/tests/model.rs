@@ -14,7 +14,7 @@ use crate::state::command::{
     Command, Envelope, KvCommand, KvVerb, Outcome, TxnCatalogVerb, TxnError, TxnKvVerb, TxnOp, TxnResult,
 };
 use crate::state::record::{
-    Check, Indexes, KvEntry, Node, NodeCoordinate, Service, Session, SessionBehavior,
+    AutopilotConfig, Check, Indexes, KvEntry, Node, NodeCoordinate, Service, Session, SessionBehavior,
 };
 use crate::state::writer::Event;
 
@@ -35,6 +35,7 @@ pub struct Model {
     pub tombstones: BTreeMap<Bytes, u64>,
     pub coordinates: BTreeMap<(String, String), NodeCoordinate>,
     pub lock_delays: BTreeMap<Bytes, u64>,
+    pub autopilot: Option<AutopilotConfig>,
     /// `nodes`, `services`, `checks`, `kvs`, `tombstones`, `sessions`, `coordinates`, `extinction`
     /// and `service.NAME`.
     pub indexes: BTreeMap<String, u64>,
@@ -81,6 +82,19 @@ impl Model {
                 let now = self.now;
                 self.lock_delays.retain(|_, until| *until > now);
                 Ok(Outcome::Done)
+            }
+            Command::Autopilot { config, cas } => {
+                let before = self.autopilot.as_ref().map(|config| config.indexes);
+                let fits = match (cas, before) {
+                    (None, _) | (Some(0), None) => true,
+                    (Some(_), None) => false,
+                    (Some(cas), Some(before)) => *cas == before.modify_index,
+                };
+                if fits {
+                    let indexes = self.written(before);
+                    self.autopilot = Some(AutopilotConfig { indexes, ..(**config).clone() });
+                }
+                Ok(Outcome::Bool(fits))
             }
             Command::UpdateCoordinates(updates) => {
                 if !updates.is_empty() {

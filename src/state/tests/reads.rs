@@ -147,6 +147,7 @@ fn compare_catalog(model: &Model, view: &View) {
     assert_eq!(nodes, model.nodes, "nodes");
     assert_eq!(services, model.services, "services");
     assert_eq!(checks, model.checks, "checks");
+    assert_eq!(view.autopilot.as_deref(), model.autopilot.as_ref(), "autopilot");
     let coordinates = view.coordinates.iter().map(|((node, segment), coordinate)| {
         ((node.to_string(), segment.to_string()), (**coordinate).clone())
     });

@@ -14,7 +14,10 @@ use crate::actors::local_state::LocalState;
 use crate::endpoints::EndpointError;
 use crate::endpoints::agent::{Agent, AgentControl, AgentFacts, AgentPorts, LocalAgent};
 use crate::endpoints::event::Events;
-use crate::endpoints::operator::{Operator, RaftInfo, RaftStatus, SnapshotRestore};
+use crate::endpoints::operator::{
+    Admin, AdminAnswer, AdminRequest, ClusterHealth, Operator, RaftInfo, RaftStatus, ServerHealth,
+    SnapshotRestore,
+};
 use crate::endpoints::testing::{LoneBus, LoneMember};
 use crate::state::archive::{ArchiveReader, ArchiveRecord};
 
@@ -24,6 +27,7 @@ struct Switches {
     reloads: Mutex<u32>,
     leaves: Mutex<u32>,
     restored: Mutex<Vec<ArchiveRecord>>,
+    asked: Mutex<Vec<AdminRequest>>,
 }
 
 impl AgentControl for Switches {
@@ -54,6 +58,38 @@ impl SnapshotRestore for Switches {
     }
 }
 
+/// A leader with one healthy follower or, once somebody asked for a transfer, with one that is gone.
+impl Admin for Switches {
+    fn ask(&self, request: AdminRequest) -> BoxFuture<'_, Result<AdminAnswer, EndpointError>> {
+        let mut asked = self.asked.lock();
+        let answer = match &request {
+            AdminRequest::RemovePeer(name) if !name.names("known", "127.0.0.1:8300") => Err(name.unknown()),
+            AdminRequest::ServerHealth => {
+                let healthy = asked.is_empty();
+                let (last_contact_ns, last_index) = if healthy { (24_030_111, 12) } else { (-1, 0) };
+                let stable_since_ms = if healthy { 1_795_289_110_999 } else { 0 };
+                let server = ServerHealth {
+                    healthy,
+                    last_contact_ns,
+                    last_index,
+                    stable_since_ms,
+                    ..ServerHealth::default()
+                };
+                Ok(AdminAnswer::Health(ClusterHealth {
+                    healthy,
+                    failure_tolerance: 0,
+                    servers: vec![server],
+                }))
+            }
+            _ => Ok(AdminAnswer::Done),
+        };
+        if answer == Ok(AdminAnswer::Done) {
+            asked.push(request);
+        }
+        futures::future::ready(answer).boxed()
+    }
+}
+
 fn start(ui: bool) -> (TestServer, Arc<Switches>) {
     let switches = Arc::new(Switches::default());
     let facts = Arc::new(AgentFacts {
@@ -71,7 +107,7 @@ fn start(ui: bool) -> (TestServer, Arc<Switches>) {
     let local = Arc::new(LocalState::new(&facts, crate::actors::local_state::LocalSettings::default(), None));
     let events = Arc::new(Events::new("node1", Arc::clone(&local) as Arc<dyn LocalAgent>));
     let agent = Agent { members: Arc::new(LoneMember::new(&facts)), facts, local, control: switches.clone() };
-    let operator = Operator { raft: switches.clone(), restore: switches.clone() };
+    let operator = Operator { raft: switches.clone(), restore: switches.clone(), admin: switches.clone() };
     let server = TestServer::with_handles(
         |settings, _| settings.ui = ui,
         |_, handles| {
@@ -215,7 +251,7 @@ fn a_shutdown_releases_those_who_wait_for_events() {
 
 #[test]
 fn operators_questions() {
-    let (server, _) = start(false);
+    let (server, switches) = start(false);
     let configuration = server.get("/v1/operator/raft/configuration").json();
     assert_eq!(configuration["Index"], 0);
     assert_eq!(configuration["Servers"][0]["Leader"], true);
@@ -239,9 +275,60 @@ fn operators_questions() {
         let reply = server.delete(&format!("/v1/operator/raft/peer{query}"));
         assert_eq!((reply.status, reply.text()), (status, text), "{case}");
     }
-    assert_eq!(server.get("/v1/operator/autopilot/configuration").status, 501);
-    let health = server.get("/v1/operator/autopilot/health").json();
-    assert_eq!((&health["Healthy"], &health["Servers"][0]["LastIndex"]), (&json!(true), &json!(12)));
+    let health = server.get("/v1/operator/autopilot/health");
+    assert_eq!(health.status, 200);
+    let one = &health.json()["Servers"][0];
+    assert_eq!((&one["LastIndex"], &one["LastContact"]), (&json!(12), &json!("24.030111ms")));
+    assert_eq!(one["StableSince"], "2026-11-21T19:25:10Z");
+
+    assert_eq!(server.delete("/v1/operator/raft/peer?id=known").status, 200);
+    let transferred = server.send("POST", "/v1/operator/raft/transfer-leader?id=x", &[], b"");
+    assert_eq!(transferred.json(), json!({"Success": true}));
+    let last = switches.asked.lock().last().cloned();
+    assert_eq!(last, Some(AdminRequest::TransferLeader(Some("x".into()))));
+
+    let health = server.get("/v1/operator/autopilot/health");
+    assert_eq!(health.status, 429, "somebody is missing");
+    let one = &health.json()["Servers"][0];
+    assert_eq!((&one["LastContact"], &one["StableSince"]), (&json!("-1ns"), &json!("0001-01-01T00:00:00Z")));
+}
+
+#[test]
+fn autopilots_configuration() {
+    let (server, _) = start(false);
+    let path = "/v1/operator/autopilot/configuration";
+    assert_eq!(server.get(path).status, 500, "no leader has written one");
+    let body = r#"{"CleanupDeadServers":true,"LastContactThreshold":"500ms","MaxTrailingLogs":300}"#;
+    assert_eq!(server.put(&format!("{path}?cas=0"), body).text(), "true");
+    let first = server.get(path).json();
+    assert_eq!((&first["LastContactThreshold"], &first["MinQuorum"]), (&json!("500ms"), &json!(0)));
+    assert_eq!(first["ServerStabilizationTime"], "0s");
+    let index = first["ModifyIndex"].as_u64().unwrap();
+    assert_eq!(server.put(&format!("{path}?cas={}", index + 1), body).text(), "false");
+    assert_eq!(server.put(&format!("{path}?cas={index}"), "{}").text(), "true");
+    assert_eq!(server.put(path, body).text(), "true");
+    let last = server.get(path).json();
+    assert_eq!(last["CreateIndex"], first["CreateIndex"]);
+    assert!(last["ModifyIndex"].as_u64() > Some(index + 1));
+    let table = [
+        (path.to_owned(), "{\"CleanupDeadServers\":", "Bad request: Error parsing autopilot config: "),
+        (
+            path.to_owned(),
+            r#"{"LastContactThreshold":"soon"}"#,
+            "Bad request: Error parsing autopilot config: ",
+        ),
+        (path.to_owned(), r#"{"max_trailing_logs":17}"#, "Bad request: Error parsing autopilot config: "),
+        (
+            format!("{path}?cas=abc"),
+            "{}",
+            "Bad request: Error parsing cas value: strconv.ParseUint: parsing \"abc\": invalid syntax",
+        ),
+    ];
+    for (target, body, text) in table {
+        let reply = server.put(&target, body);
+        assert_eq!(reply.status, 400, "{body}");
+        assert!(reply.text().starts_with(text), "{}", reply.text());
+    }
 }
 
 #[test]
