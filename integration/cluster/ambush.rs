@@ -48,12 +48,7 @@ pub fn client_agents() -> usize {
 /// Runs `fault` again and again on a cluster at work, for so long, then checks. Each call of `fault`
 /// is one fault; it ends with everybody running, though not yet well.
 #[track_caller]
-pub fn ambush(
-    what: &str,
-    setup: ClusterSetup,
-    short: u64,
-    mut fault: impl FnMut(&mut Cluster, &mut Rng),
-) {
+pub fn ambush(what: &str, setup: ClusterSetup, short: u64, mut fault: impl FnMut(&mut Cluster, &mut Rng)) {
     let seed = Rng::seed_of_this_run();
     let mut rng = Rng::new(seed);
     let seed = format!("{what}, TRIBUNE_SEED={seed}");

@@ -84,7 +84,10 @@ fn keys(cluster: &Cluster) {
         let entry = client.get(&format!("/v1/kv/interop/a{mode}")).unwrap().json()[0].clone();
         assert_eq!((&entry["Value"], &entry["Flags"]), (&json!("b25l"), &json!(7)), "{mode}");
     }
-    assert_eq!(server.get("/v1/kv/interop/a").unwrap().json(), client.get("/v1/kv/interop/a").unwrap().json());
+    assert_eq!(
+        server.get("/v1/kv/interop/a").unwrap().json(),
+        client.get("/v1/kv/interop/a").unwrap().json()
+    );
     let index = client.get("/v1/kv/interop/a").unwrap().index();
     assert!(!client.put(&format!("/v1/kv/interop/a?cas={}", index + 1), "two").yes());
     assert!(client.put(&format!("/v1/kv/interop/a?cas={index}"), "two").yes());
@@ -95,9 +98,8 @@ fn keys(cluster: &Cluster) {
     // Whoever waits at the client is woken by a write at a server.
     let index = client.get("/v1/kv/interop/a").unwrap().index();
     let (target, address) = (format!("/v1/kv/interop/a?index={index}&wait=60s"), client.http());
-    let waiter = std::thread::spawn(move || {
-        Client::new(address).patience(Duration::from_secs(70)).get(&target)
-    });
+    let waiter =
+        std::thread::spawn(move || Client::new(address).patience(Duration::from_secs(70)).get(&target));
     assert!(server.put("/v1/kv/interop/a", "three").yes());
     let answer = waiter.join().unwrap().unwrap().expect(200);
     assert_eq!(answer.json()[0]["Value"], json!("dGhyZWU="));

@@ -60,7 +60,8 @@ impl Shim {
     }
 
     fn set(&self, at: u64, number: i64) {
-        let mut file = OpenOptions::new().write(true).open(self.home.path().join("control")).expect("the file");
+        let mut file =
+            OpenOptions::new().write(true).open(self.home.path().join("control")).expect("the file");
         file.seek(SeekFrom::Start(at)).expect("a place in it");
         file.write_all(&number.to_ne_bytes()).expect("room");
     }

@@ -89,10 +89,15 @@ fn addresses(member: &Member, name: &str) -> Vec<(IpAddr, u32)> {
         Ok(output) if output.status.success() => {
             let text = String::from_utf8_lossy(&output.stdout).into_owned();
             print!("{text}");
-            let found = text.lines().filter_map(|line| line.split_whitespace().nth(4)?.parse::<IpAddr>().ok());
+            let found =
+                text.lines().filter_map(|line| line.split_whitespace().nth(4)?.parse::<IpAddr>().ok());
             let mut found: Vec<IpAddr> = found.collect();
             found.sort();
-            assert_eq!(found, own.iter().map(|(address, _)| *address).collect::<Vec<_>>(), "dig sees the same");
+            assert_eq!(
+                found,
+                own.iter().map(|(address, _)| *address).collect::<Vec<_>>(),
+                "dig sees the same"
+            );
         }
         _ => own.iter().for_each(|(address, ttl)| println!("{name}.\t{ttl}\tIN\tA\t{address}")),
     }
@@ -130,11 +135,16 @@ fn first_look(cluster: &Cluster) {
 
     println!("\n{}$ curl http://{}/v1/catalog/nodes | jq -r '.[].Address'", server.name, server.http());
     let nodes = server.get("/v1/catalog/nodes").unwrap().json();
-    let mut found: Vec<IpAddr> = nodes.as_array().unwrap().iter().map(|node| {
-        let address = node["Address"].as_str().unwrap();
-        println!("{address}");
-        address.parse().unwrap()
-    }).collect();
+    let mut found: Vec<IpAddr> = nodes
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|node| {
+            let address = node["Address"].as_str().unwrap();
+            println!("{address}");
+            address.parse().unwrap()
+        })
+        .collect();
     found.sort();
     assert_eq!(found, ips(cluster, &[0, 1, 2, 3, 4, 5, 6, 7]));
 }
@@ -165,7 +175,9 @@ fn serve(listener: TcpListener) {
             let Ok(mut stream) = stream else { return };
             let mut buffer = [0; 4096];
             stream.read(&mut buffer).ok();
-            stream.write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nIt works!").ok();
+            stream
+                .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nIt works!")
+                .ok();
         }
     });
 }

@@ -157,7 +157,12 @@ fn row(shared: &Shared, entry: &Json) -> Option<Row> {
         }
         None => None,
     };
-    Some(Row { value, session, lock_index: entry["LockIndex"].as_u64()?, index: entry["ModifyIndex"].as_u64()? })
+    Some(Row {
+        value,
+        session,
+        lock_index: entry["LockIndex"].as_u64()?,
+        index: entry["ModifyIndex"].as_u64()?,
+    })
 }
 
 /// The number in a value: base64 of its decimal digits.
@@ -316,10 +321,7 @@ impl Worker {
 
     fn create_session(&mut self) -> Option<Held> {
         let at = self.member();
-        let kind = SessionKind {
-            deletes: self.below(2) == 0,
-            delay: u64::from(self.below(2)) * 1_500_000,
-        };
+        let kind = SessionKind { deletes: self.below(2) == 0, delay: u64::from(self.below(2)) * 1_500_000 };
         let body = json!({
             "Behavior": if kind.deletes { "delete" } else { "release" },
             "LockDelay": if kind.delay > 0 { "1500ms" } else { "0s" },

@@ -135,8 +135,13 @@ fn text(group: &Group, sessions: &[SessionKind], limits: Limits) -> String {
         state = model.step(&state, &operation.call, answer).unwrap_or(state);
     }
     let skipped = order.len().saturating_sub(SHOWN);
-    writeln!(text, "the longest attempt at an order (its last {} of {}):", order.len() - skipped, order.len())
-        .ok();
+    writeln!(
+        text,
+        "the longest attempt at an order (its last {} of {}):",
+        order.len() - skipped,
+        order.len()
+    )
+    .ok();
     for at in &order[skipped..] {
         writeln!(text, "  {}", group.operations[*at]).ok();
     }

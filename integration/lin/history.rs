@@ -14,21 +14,53 @@ pub type Session = u32;
 /// What is asked.
 #[derive(Debug, Clone, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Call {
-    Get { key: Key },
-    Put { key: Key, value: Value },
-    Cas { key: Key, index: u64, value: Value },
-    Delete { key: Key },
-    DeleteCas { key: Key, index: u64 },
-    Acquire { key: Key, session: Session, value: Value },
-    Release { key: Key, session: Session, value: Value },
+    Get {
+        key: Key,
+    },
+    Put {
+        key: Key,
+        value: Value,
+    },
+    Cas {
+        key: Key,
+        index: u64,
+        value: Value,
+    },
+    Delete {
+        key: Key,
+    },
+    DeleteCas {
+        key: Key,
+        index: u64,
+    },
+    Acquire {
+        key: Key,
+        session: Session,
+        value: Value,
+    },
+    Release {
+        key: Key,
+        session: Session,
+        value: Value,
+    },
     /// The session ends: destroyed, or for a reason that lies outside of the history.
-    End { session: Session },
+    End {
+        session: Session,
+    },
     /// Only within transactions.
-    CheckIndex { key: Key, index: u64 },
+    CheckIndex {
+        key: Key,
+        index: u64,
+    },
     /// Only within transactions; `None`: nobody holds it.
-    CheckSession { key: Key, session: Option<Session> },
+    CheckSession {
+        key: Key,
+        session: Option<Session>,
+    },
     /// Only within transactions.
-    CheckAbsent { key: Key },
+    CheckAbsent {
+        key: Key,
+    },
     /// All or nothing, in order. Neither transactions nor ends of sessions within.
     Txn(Vec<Call>),
 }
@@ -80,9 +112,10 @@ impl Call {
     /// Whether it can change nothing.
     pub fn only_reads(&self) -> bool {
         match self {
-            Self::Get { .. } | Self::CheckIndex { .. } | Self::CheckSession { .. } | Self::CheckAbsent { .. } => {
-                true
-            }
+            Self::Get { .. }
+            | Self::CheckIndex { .. }
+            | Self::CheckSession { .. }
+            | Self::CheckAbsent { .. } => true,
             Self::Txn(steps) => steps.iter().all(Self::only_reads),
             _ => false,
         }

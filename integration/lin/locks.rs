@@ -32,7 +32,9 @@ pub fn check_locks(history: &History, slack: u64) -> Result<(), String> {
                 }
                 let delay = history.sessions[hold.session as usize].delay.saturating_sub(slack);
                 if hold.by_end && other.from < hold.until.saturating_add(delay) {
-                    return Err(format!("key {key}: {other:?} within the lock-delay of {delay} after {hold:?}"));
+                    return Err(format!(
+                        "key {key}: {other:?} within the lock-delay of {delay} after {hold:?}"
+                    ));
                 }
             }
         }

@@ -15,7 +15,10 @@ pub const UNSEEN: Value = 0;
 enum Index {
     Known(u64),
     /// Above this, and none of these.
-    Open { above: u64, not: Vec<u64> },
+    Open {
+        above: u64,
+        not: Vec<u64>,
+    },
 }
 
 #[derive(Debug, Clone, PartialEq, Eq, Hash)]
@@ -54,7 +57,10 @@ pub struct Model<'a> {
 /// How a step of a transaction went.
 enum Step {
     /// Done, for certain or if the history says so.
-    Done { certain: bool, row: Option<Row> },
+    Done {
+        certain: bool,
+        row: Option<Row>,
+    },
     Refused,
 }
 
@@ -83,9 +89,7 @@ impl Model<'_> {
             (Call::Txn(steps), Some(Answer::Txn(Some(rows)))) => {
                 self.transaction(&mut next, steps, Some(rows)).then_some(next)
             }
-            (Call::Txn(steps), Some(Answer::Txn(None))) => {
-                self.may_fail(state, steps).then_some(next)
-            }
+            (Call::Txn(steps), Some(Answer::Txn(None))) => self.may_fail(state, steps).then_some(next),
             (Call::Txn(steps), None) => self.transaction(&mut next, steps, None).then_some(next),
             (Call::Acquire { session, .. }, Some(Answer::NoSession)) => {
                 next.ended.contains(session).then_some(next)
@@ -247,7 +251,9 @@ impl Model<'_> {
         let kind = self.sessions[session as usize];
         for at in 0..state.slots.len() {
             let held = state.slots[at].entry.as_ref().filter(|entry| entry.session == Some(session));
-            let Some((value, lock_index)) = held.map(|entry| (entry.value, entry.lock_index)) else { continue };
+            let Some((value, lock_index)) = held.map(|entry| (entry.value, entry.lock_index)) else {
+                continue;
+            };
             if kind.deletes {
                 state.slots[at].entry = None;
             } else {

@@ -68,9 +68,7 @@ fn right_and_wrong_histories_are_told_apart() {
     let both = |a, b| Call::Txn(vec![Call::Put { key: 1, value: a }, Call::Put { key: 2, value: b }]);
     let reads = Call::Txn(vec![Call::Get { key: 1 }, Call::Get { key: 2 }]);
     let plain = |value, index| Row { value, session: None, lock_index: 0, index };
-    let rows = |a, b, index| {
-        Answer::Txn(Some(vec![plain(Some(a), index), plain(Some(b), index)]))
-    };
+    let rows = |a, b, index| Answer::Txn(Some(vec![plain(Some(a), index), plain(Some(b), index)]));
     let written = |index| Answer::Txn(Some(vec![plain(None, index), plain(None, index)]));
     for (name, ok, operations) in [
         ("nothing", true, vec![]),
@@ -122,11 +120,7 @@ fn right_and_wrong_histories_are_told_apart() {
                 op(2, (5, 6), GET, row(7, 7)),
             ],
         ),
-        (
-            "not before it was asked for",
-            false,
-            vec![op(2, (1, 2), GET, row(7, 5)), lost(1, 3, put(7))],
-        ),
+        ("not before it was asked for", false, vec![op(2, (1, 2), GET, row(7, 5)), lost(1, 3, put(7))]),
         (
             "indexes grow",
             false,
@@ -210,11 +204,7 @@ fn right_and_wrong_histories_are_told_apart() {
                 op(1, (14, 15), GET, held(11, Some(1), 1, 8)),
             ],
         ),
-        (
-            "two holders",
-            false,
-            vec![op(1, (0, 1), acquire(0, 7), YES), op(2, (2, 3), acquire(1, 8), YES)],
-        ),
+        ("two holders", false, vec![op(1, (0, 1), acquire(0, 7), YES), op(2, (2, 3), acquire(1, 8), YES)]),
         (
             "two holders, one after the end of the other's session",
             true,
@@ -268,11 +258,7 @@ fn right_and_wrong_histories_are_told_apart() {
         (
             "a session that takes its keys along",
             true,
-            vec![
-                op(1, (0, 1), acquire(3, 7), YES),
-                op(1, (2, 3), end(3), YES),
-                op(2, (4, 5), GET, NOTHING),
-            ],
+            vec![op(1, (0, 1), acquire(3, 7), YES), op(1, (2, 3), end(3), YES), op(2, (4, 5), GET, NOTHING)],
         ),
         (
             "a transaction is seen whole",
@@ -318,32 +304,52 @@ fn right_and_wrong_histories_are_told_apart() {
 fn locks_are_checked_without_the_model() {
     let end = |session| Call::End { session };
     for (name, ok, operations) in [
-        ("one after the other", true, vec![
-            op(1, (0, 1), acquire(0, 7), YES),
-            op(1, (5, 6), release(0, 8), YES),
-            op(2, (5, 7), acquire(1, 9), YES),
-        ]),
-        ("two at once", false, vec![
-            op(1, (0, 1), acquire(0, 7), YES),
-            op(2, (5, 7), acquire(1, 9), YES),
-            op(1, (8, 9), release(0, 8), YES),
-        ]),
-        ("within the lock-delay", false, vec![
-            op(1, (0, 1), acquire(2, 7), YES),
-            op(1, (5, 6), end(2), YES),
-            op(2, (50, 60), acquire(1, 9), YES),
-        ]),
-        ("after the lock-delay", true, vec![
-            op(1, (0, 1), acquire(2, 7), YES),
-            op(1, (5, 6), end(2), YES),
-            op(2, (100, 120), acquire(1, 9), YES),
-        ]),
-        ("given back and then ended", true, vec![
-            op(1, (0, 1), acquire(2, 7), YES),
-            op(1, (5, 6), release(2, 8), YES),
-            op(1, (7, 8), end(2), YES),
-            op(2, (9, 10), acquire(1, 9), YES),
-        ]),
+        (
+            "one after the other",
+            true,
+            vec![
+                op(1, (0, 1), acquire(0, 7), YES),
+                op(1, (5, 6), release(0, 8), YES),
+                op(2, (5, 7), acquire(1, 9), YES),
+            ],
+        ),
+        (
+            "two at once",
+            false,
+            vec![
+                op(1, (0, 1), acquire(0, 7), YES),
+                op(2, (5, 7), acquire(1, 9), YES),
+                op(1, (8, 9), release(0, 8), YES),
+            ],
+        ),
+        (
+            "within the lock-delay",
+            false,
+            vec![
+                op(1, (0, 1), acquire(2, 7), YES),
+                op(1, (5, 6), end(2), YES),
+                op(2, (50, 60), acquire(1, 9), YES),
+            ],
+        ),
+        (
+            "after the lock-delay",
+            true,
+            vec![
+                op(1, (0, 1), acquire(2, 7), YES),
+                op(1, (5, 6), end(2), YES),
+                op(2, (100, 120), acquire(1, 9), YES),
+            ],
+        ),
+        (
+            "given back and then ended",
+            true,
+            vec![
+                op(1, (0, 1), acquire(2, 7), YES),
+                op(1, (5, 6), release(2, 8), YES),
+                op(1, (7, 8), end(2), YES),
+                op(2, (9, 10), acquire(1, 9), YES),
+            ],
+        ),
     ] {
         let verdict = check_locks(&history(operations), 5);
         assert_eq!(verdict.is_ok(), ok, "{name}: {verdict:?}");
@@ -369,7 +375,8 @@ fn made_up(seed: u64, clients: u64, count: u64, keys: u64) -> History {
         free[who] = answered + 1;
         let key = u32::try_from(chance.below(keys)).unwrap();
         let there = store.get(&key).copied();
-        let fresh = Row { value: Some(index), session: there.and_then(|row| row.session), lock_index: 0, index };
+        let fresh =
+            Row { value: Some(index), session: there.and_then(|row| row.session), lock_index: 0, index };
         let (call, answer) = match chance.below(6) {
             0 | 1 => (Call::Get { key }, Answer::Row(there)),
             2 => {
@@ -488,7 +495,8 @@ fn small_histories_agree_with_the_definition() {
             let (one, other) = (chance.below(count as u64), chance.below(count as u64));
             let (one, other) = (usize::try_from(one).unwrap(), usize::try_from(other).unwrap());
             let answer = |history: &History, at: usize| history.operations[at].answered.clone();
-            if let (Some((at, first)), Some((then, second))) = (answer(&history, one), answer(&history, other))
+            if let (Some((at, first)), Some((then, second))) =
+                (answer(&history, one), answer(&history, other))
                 && std::mem::discriminant(&first) == std::mem::discriminant(&second)
             {
                 history.operations[one].answered = Some((at, second));
@@ -524,7 +532,8 @@ fn it_gives_up_within_its_limits() {
 #[test]
 fn many_writes_without_an_answer_are_bearable() {
     // Forty writes nobody heard of again, then a busy time in which half of them show.
-    let mut operations: Vec<Operation> = (0..40).map(|n| lost(n, u64::from(n), put(1_000 + u64::from(n)))).collect();
+    let mut operations: Vec<Operation> =
+        (0..40).map(|n| lost(n, u64::from(n), put(1_000 + u64::from(n)))).collect();
     let mut at = 100;
     for round in 0..200 {
         operations.push(op(50, (at, at + 5), put(2_000 + round), YES));

@@ -11,9 +11,9 @@
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of it is test code")]
 
+mod invariants;
 #[path = "../lin/mod.rs"]
 mod lin;
-mod invariants;
 mod net;
 mod node;
 mod oracle;

@@ -104,7 +104,11 @@ impl ClusterSetup {
             let home = TempDir::with_prefix("tribune-cluster-").expect("a directory in the temporary one");
             let server = at < self.servers;
             let (ip, launcher) = places[at].clone();
-            let name = if server { format!("server-{}", at + 1) } else { format!("client-{}", at + 1 - self.servers) };
+            let name = if server {
+                format!("server-{}", at + 1)
+            } else {
+                format!("client-{}", at + 1 - self.servers)
+            };
             let mut config = json!({
                 "node_name": name, "bind_addr": ip.to_string(), "client_addr": ip.to_string(),
                 "data_dir": home.path().join("data"), "retry_join": join,
@@ -114,7 +118,12 @@ impl ClusterSetup {
             }
             merge(&mut config, self.config.clone());
             Member {
-                name, ip, server, home, config, launcher,
+                name,
+                ip,
+                server,
+                home,
+                config,
+                launcher,
                 environment: self.environment.clone(),
                 binary: binary(),
                 child: None,
@@ -337,9 +346,15 @@ impl Cluster {
             if !self.members[at].runs() {
                 continue;
             }
-            let alive = |cluster: &Self| cluster.seen_by(at).iter().filter(|(_, status)| *status == 1).count();
+            let alive =
+                |cluster: &Self| cluster.seen_by(at).iter().filter(|(_, status)| *status == 1).count();
             let found = eventually(LIMIT, || (alive(self) == count).then_some(()));
-            assert!(found.is_some(), "{} sees {:?}, not {count} alive", self.members[at].name, self.seen_by(at));
+            assert!(
+                found.is_some(),
+                "{} sees {:?}, not {count} alive",
+                self.members[at].name,
+                self.seen_by(at)
+            );
         }
     }
 

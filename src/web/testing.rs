@@ -164,6 +164,7 @@ impl TestServer {
             sessions: timers.clone(),
             coordinates: Arc::default(),
             settings: Arc::new(endpoint_settings),
+            far: None,
         };
         let register = Command::Register(Box::new(crate::state::command::Register {
             node: Node { node: "node1".into(), address: "127.0.0.1".into(), ..Node::default() },

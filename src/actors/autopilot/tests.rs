@@ -10,7 +10,7 @@ use crate::actors::mailbox::Sender;
 use crate::actors::raft_node::{Applier, ApplyCommitted, FlushWanted, NoPeers, RaftNode, RaftOptions};
 use crate::actors::supervision::FailStop;
 use crate::endpoints::operator::{Admin as _, AdminAnswer, AdminRequest, PeerName};
-use crate::endpoints::{Applied, LeaderRead as _};
+use crate::endpoints::Applied;
 use crate::raft::{DriverConfig, Membership, MemoryLog, ServerRecord};
 use crate::state::machine::StateMachine;
 use crate::state::store::MemoryStore;
