@@ -344,22 +344,20 @@ impl SnapshotWriter {
         let failed = |doing| io_error(doing, self.part.as_deref().unwrap_or(Path::new("a temporary file")));
         self.out.flush().map_err(failed("write"))?;
         let file = self.out.get_ref();
-        let whole = match (&self.part, &self.files.shared.directory) {
-            (Some(part), Some(directory)) => {
-                file.sync_all().map_err(failed("sync"))?;
-                fs::rename(part, directory.join(&self.name)).map_err(failed("rename"))?;
-                // The name is there for sure once its directory is synced, and the directory once its parent is.
-                for directory in [Some(directory.as_path()), directory.parent()].into_iter().flatten() {
-                    File::open(directory)
-                        .and_then(|directory| directory.sync_all())
-                        .map_err(io_error("sync", directory))?;
-                }
-                Whole { name: self.name.clone(), file: None }
+        let name = self.name.clone();
+        let whole = if let (Some(part), Some(directory)) = (&self.part, &self.files.shared.directory) {
+            file.sync_all().map_err(failed("sync"))?;
+            fs::rename(part, directory.join(&name)).map_err(failed("rename"))?;
+            // The name is there for sure once its directory is synced, and the directory once its parent is.
+            for directory in [Some(directory.as_path()), directory.parent()].into_iter().flatten() {
+                File::open(directory)
+                    .and_then(|directory| directory.sync_all())
+                    .map_err(io_error("sync", directory))?;
             }
-            _ => {
-                let file = file.try_clone().map_err(failed("keep"))?;
-                Whole { name: self.name.clone(), file: Some(Arc::new(file)) }
-            }
+            Whole { name, file: None }
+        } else {
+            let file = file.try_clone().map_err(failed("keep"))?;
+            Whole { name, file: Some(Arc::new(file)) }
         };
         self.part = None;
         self.files.keep(whole);
