@@ -19,6 +19,12 @@ struct Images {
     durable: Rows,
 }
 
+/// All rows but those of one table.
+fn without(rows: &Rows, table: Table) -> Rows {
+    let others = rows.iter().filter(|((found, _), _)| *found != table);
+    others.map(|(key, row)| (key.clone(), row.clone())).collect()
+}
+
 /// The store of a state. Clones share the disk.
 #[derive(Debug, Clone, Default)]
 pub struct StateDisk {
@@ -78,9 +84,14 @@ impl WriteStore for StateDisk {
         let mut images = self.images();
         for change in changes {
             match change {
-                Change::Put(table, key, row) => images.live.insert((*table, key.clone()), row.clone()),
-                Change::Delete(table, key) => images.live.remove(&(*table, key.clone())),
-            };
+                Change::Put(table, key, row) => {
+                    images.live.insert((*table, key.clone()), row.clone());
+                }
+                Change::Delete(table, key) => {
+                    images.live.remove(&(*table, key.clone()));
+                }
+                Change::Clear(table) => images.live = without(&images.live, *table),
+            }
         }
         Ok(())
     }
@@ -93,7 +104,7 @@ impl WriteStore for StateDisk {
 
     fn clear(&self, table: Table) -> Result<(), StateError> {
         let mut images = self.images();
-        images.live = images.live.iter().filter(|((found, _), _)| *found != table).map(|(key, row)| (key.clone(), row.clone())).collect();
+        images.live = without(&images.live, table);
         Ok(())
     }
 
