@@ -60,7 +60,13 @@ impl ReadStore for StateDisk {
         Ok(row.is_some())
     }
 
-    fn scan_from(&self, table: Table, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StateError> {
+    fn scan_from(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        from: &[u8],
+        visit: Visit<'_>,
+    ) -> Result<(), StateError> {
         let rows = self.images().live.clone();
         let start = Bound::Included((table, from.max(prefix).to_vec()));
         for ((found, key), row) in rows.range((start, Bound::Unbounded)) {
