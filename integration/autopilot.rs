@@ -212,3 +212,62 @@ fn one_of_three_is_recovered_by_hand() {
     all[2].wait_leader();
     assert_eq!(all[2].get("/v1/kv/new?raw").text(), "y");
 }
+
+#[test]
+fn a_fourth_server_gets_a_vote_once_it_is_stable() {
+    let all = three();
+    for number in 0..200 {
+        all[0].put(&format!("/v1/kv/before/{number}"), "x").expect(200);
+    }
+    let fourth = server(4, &[&all[0], &all[1]]);
+    until("it comes without a vote", LIMIT, || peers(&all[0]).is_some_and(|found| found.contains("s4?")));
+    wait_peers(&[&all[0], &all[1], &all[2], &fourth], "s1 s2 s3 s4");
+    assert_eq!(fourth.get("/v1/kv/before/199?raw").text(), "x");
+    until("all are healthy", LIMIT, || health(&fourth).0 == 200);
+    assert_eq!(health(&fourth).1["FailureTolerance"], 1);
+    until("DNS and the catalog know it", LIMIT, || {
+        fourth.get("/v1/catalog/service/consul").json().as_array().map(Vec::len) == Some(4)
+    });
+    // It can lead, and one of the others can be removed by hand; as long as it lives it comes back.
+    let id = "11111111-2222-3333-4444-000000000004";
+    all[0].request("POST", &format!("/v1/operator/raft/transfer-leader?id={id}"), b"").expect(200);
+    until("it leads", LIMIT, || peers(&all[1]).is_some_and(|found| found.contains("s4*")));
+    all[0].delete("/v1/operator/raft/peer?id=11111111-2222-3333-4444-000000000003").expect(200);
+    let refused = fourth.delete(&format!("/v1/operator/raft/peer?id={id}"));
+    assert_eq!(refused.status, 500);
+    assert!(refused.text().contains("cannot remove itself"), "{}", refused.text());
+    all[1].put("/v1/kv/after", "y").expect(200);
+    assert_eq!(fourth.get("/v1/kv/after?raw").text(), "y");
+}
+
+#[test]
+fn a_client_agent_asks_the_servers_for_operators() {
+    let all = three();
+    let client = Setup::server()
+        .with(json!({
+            "node_name": "c1",
+            "server": false,
+            "bootstrap_expect": 0,
+            "retry_join": [lan(&all[0])],
+            "retry_interval": "100ms",
+        }))
+        .spawn();
+    until("it knows the servers", LIMIT, || {
+        client.client().get("/v1/status/leader").is_ok_and(|answer| answer.text().len() > 4)
+    });
+    until("all are healthy", LIMIT, || health(&client).0 == 200);
+    assert_eq!(peers(&client).unwrap().replace('*', ""), "s1 s2 s3");
+    let words = ["operator", "autopilot", "set-config", "-min-quorum=3"];
+    let (code, out, err) = cli(&client, &words);
+    assert_eq!((code, out.trim()), (Some(0), "Configuration updated!"), "{err}");
+    until("the new configuration", LIMIT, || {
+        client.get("/v1/operator/autopilot/configuration").json()["MinQuorum"] == 3
+    });
+    let before = leader(&all);
+    let (code, out, err) = cli(&client, &["operator", "raft", "transfer-leader"]);
+    assert_eq!((code, out.trim()), (Some(0), "Success"), "{err}");
+    until("another leads", LIMIT, || leader(&all) != before);
+    let unknown = client.delete("/v1/operator/raft/peer?id=nobody");
+    assert_eq!(unknown.status, 500);
+    assert!(unknown.text().starts_with("rpc error making call: "), "{}", unknown.text());
+}

@@ -9,6 +9,7 @@ mod autopilot;
 mod bad_days;
 mod blocking;
 mod catalog;
+mod clients;
 mod crash;
 mod damage;
 mod dns;

@@ -137,7 +137,12 @@ pub const ROOMS: &[Room] = &[
         rooms: &["raft", "state", "endpoints"],
         crates: &["tokio", "futures", "rmp_serde", "parking_lot", "socket2"],
     },
-    Room { name: "rpc", core: false, rooms: &["state"], crates: &["tokio", "futures", "rmp_serde"] },
+    Room {
+        name: "rpc",
+        core: false,
+        rooms: &["state", "endpoints"],
+        crates: &["tokio", "futures", "parking_lot", "rand"],
+    },
     Room {
         name: "endpoints",
         core: false,

@@ -34,6 +34,7 @@ pub struct Setup {
     arguments: Vec<String>,
     wrapper: Vec<String>,
     data: Option<PathBuf>,
+    program: Option<PathBuf>,
 }
 
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -42,6 +43,8 @@ enum Mode {
     Dev,
     /// A lone server with a data directory.
     Server,
+    /// A client agent with a data directory.
+    Client,
 }
 
 impl Setup {
@@ -55,6 +58,11 @@ impl Setup {
         Self::new(Mode::Server)
     }
 
+    /// A client agent; somebody has to tell it whom to join.
+    pub fn client() -> Self {
+        Self::new(Mode::Client)
+    }
+
     fn new(mode: Mode) -> Self {
         let config = json!({
             "node_name": "node1",
@@ -63,7 +71,7 @@ impl Setup {
             "performance": { "raft_multiplier": 1 },
             "limits": { "http_max_conns_per_client": 600 },
         });
-        Self { mode, config, arguments: Vec::new(), wrapper: Vec::new(), data: None }
+        Self { mode, config, arguments: Vec::new(), wrapper: Vec::new(), data: None, program: None }
     }
 
     /// Adds to the configuration file; objects are merged, everything else is replaced.
@@ -84,6 +92,13 @@ impl Setup {
     #[must_use]
     pub fn through(mut self, wrapper: &[&str]) -> Self {
         self.wrapper = wrapper.iter().map(ToString::to_string).collect();
+        self
+    }
+
+    /// Another binary than the one under test.
+    #[must_use]
+    pub fn program(mut self, program: &Path) -> Self {
+        self.program = Some(program.to_owned());
         self
     }
 
@@ -116,6 +131,9 @@ impl Setup {
         let data = self.data.clone().unwrap_or_else(|| home.path().join("data"));
         if self.mode == Mode::Server {
             merge(&mut config, json!({ "server": true, "bootstrap_expect": 1, "data_dir": data }));
+        }
+        if self.mode == Mode::Client {
+            merge(&mut config, json!({ "server": false, "data_dir": data }));
         }
         merge(&mut config, self.config.clone());
         let http = SocketAddr::new(ip.into(), http);
@@ -273,7 +291,7 @@ impl Agent {
         assert!(self.child.is_none(), "the agent runs already");
         fs::write(self.config_file(), self.config.to_string())
             .expect("the configuration file can be written");
-        let binary = binary();
+        let binary = self.setup.program.clone().unwrap_or_else(binary);
         let mut words = self.setup.wrapper.iter().map(std::ffi::OsStr::new).chain([binary.as_os_str()]);
         let mut command = Command::new(words.next().expect("a binary"));
         command.args(words).arg("agent");

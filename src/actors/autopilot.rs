@@ -102,6 +102,7 @@ pub struct AutopilotParts {
 }
 
 /// The actor.
+#[expect(clippy::struct_excessive_bools, reason = "independent flags, not the states of one machine")]
 pub struct Autopilot {
     parts: AutopilotParts,
     leads: bool,

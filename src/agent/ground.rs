@@ -95,16 +95,14 @@ impl Ground {
         let events =
             Arc::new(Events::new(facts.node_name.clone(), Arc::clone(&local) as Arc<dyn LocalAgent>));
         gossip.tell_events(&events);
-        let mut handles = WebHandles::new(endpoints)
+        let handles = WebHandles::new(endpoints)
             .with(Arc::new(agent))
             .with(Arc::new(EventHandles { events, bus: gossip.pools() }))
+            .with(Arc::new(operator))
             .with(Arc::new(KeyringHandle(gossip.pools())))
             .with(Arc::new(DnsHandle(dns.over_https())))
             .with(Arc::clone(&metrics))
             .with(Arc::new(Log(Arc::new(measure::ProcessLog(log)))));
-        if let Some(operator) = operator {
-            handles = handles.with(Arc::new(operator));
-        }
         let started = web::start(options.web.clone(), handles, web::routes())?;
         for address in &started.addresses {
             info!(target: "agent", address = %address, network = "tcp", "Started HTTP server");
@@ -142,8 +140,8 @@ pub struct Opening {
     pub endpoints: Endpoints,
     /// DNS.
     pub dns: RunningDns,
-    /// For operators; only servers have it.
-    pub operator: Option<Operator>,
+    /// For operators.
+    pub operator: Operator,
     /// What only servers have, and must be stopped last.
     pub server: Option<ServerSide>,
 }

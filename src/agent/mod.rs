@@ -280,7 +280,7 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     cluster.serve(own_record(options, facts), &handle, desk, rpc);
     let server =
         Some(ServerSide { server: ManuallyDrop::into_inner(server), cluster, farewell: Arc::new(farewell) });
-    ground.open(options, log, Opening { endpoints, dns, operator: Some(operator), server })
+    ground.open(options, log, Opening { endpoints, dns, operator, server })
 }
 
 /// Spreads what raft publishes to those who wait for a leader and to those who act when we lead.

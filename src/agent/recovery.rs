@@ -148,9 +148,9 @@ fn parse(text: &[u8]) -> Result<Membership, String> {
         let server = ServerRecord { name: entry.id.clone(), node_id: entry.id, address: entry.address };
         let id = server.raft_id();
         if entry.non_voter {
-            members.learners.push(id)
+            members.learners.push(id);
         } else {
-            members.voters.push(id)
+            members.voters.push(id);
         }
         members.servers.insert(id, server);
     }

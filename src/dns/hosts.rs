@@ -26,8 +26,8 @@ pub struct Chase {
     begun: Instant,
     /// Makes the second pass draw the same instances as the first.
     rng: SmallRng,
-    /// What the servers said, and are still to be asked.
-    pub(super) needs: Needs,
+    /// What the servers said and are still to be asked, on an agent that must ask them.
+    pub(super) needs: Option<Box<Needs>>,
 }
 
 impl Chase {
@@ -40,7 +40,7 @@ impl Chase {
     #[cfg(test)]
     pub fn of(questions: Vec<Vec<u8>>) -> Self {
         let rng = rand::SeedableRng::seed_from_u64(0);
-        Self { questions, names: Vec::new(), begun: Instant::now(), rng, needs: Needs::default() }
+        Self { questions, names: Vec::new(), begun: Instant::now(), rng, needs: None }
     }
 }
 
@@ -54,28 +54,31 @@ pub struct Hosts {
     recursors: bool,
     found: Vec<Heard>,
     wanted: Vec<Box<[u8]>>,
+    /// What the servers said, on an agent that must ask them.
+    pub(super) needs: Option<Box<Needs>>,
 }
 
 impl Hosts {
     /// For the first pass: nothing is known.
-    pub fn unknown(recursors: bool) -> Self {
-        Self { recursors, ..Self::default() }
+    pub fn unknown(recursors: bool, needs: Option<Box<Needs>>) -> Self {
+        Self { recursors, needs, ..Self::default() }
     }
 
     /// For the second pass, with the chance the first had. Names that were not asked for stay unresolved.
-    pub fn known(chase: Chase, found: Vec<Option<Vec<u8>>>) -> (Self, SmallRng, Needs) {
+    pub fn known(chase: Chase, found: Vec<Option<Vec<u8>>>) -> (Self, SmallRng) {
         let found = chase.names.into_iter().zip(found).collect();
-        (Self { recursors: false, found, wanted: Vec::new() }, chase.rng, chase.needs)
+        (Self { recursors: false, found, wanted: Vec::new(), needs: chase.needs }, chase.rng)
     }
 
     /// What to ask before the answer can be written, if anything; the first pass began at `begun`.
     ///
     /// What the servers are to be asked comes before what recursors are: it decides who those are asked about.
-    pub fn chase(self, needs: Needs, rng: SmallRng, begun: Instant) -> Option<Chase> {
-        let names = if needs.is_open() { Vec::new() } else { self.wanted };
+    pub fn chase(self, rng: SmallRng, begun: Instant) -> Option<Chase> {
+        let Self { wanted, needs, .. } = self;
+        let open = needs.as_ref().is_some_and(|needs| needs.is_open());
+        let names = if open { Vec::new() } else { wanted };
         let questions: Vec<_> = names.iter().map(|name| question_for(name)).collect();
-        let further = needs.is_open() || !questions.is_empty();
-        further.then_some(Chase { questions, names, begun, rng, needs })
+        (open || !questions.is_empty()).then_some(Chase { questions, names, begun, rng, needs })
     }
 
     /// The records a recursor has for a host name; none while it was not asked.

@@ -45,7 +45,6 @@ use encode::Form;
 use hosts::Hosts;
 use message::Query;
 use name::Labels;
-use needs::Needs;
 use pools::Pools;
 use record::Reply;
 use zones::{Belongs, Zones};
@@ -131,10 +130,10 @@ impl Dns {
         let begun = Instant::now();
         let settings = self.settings.load();
         let before = rng.clone();
-        let mut hosts = Hosts::unknown(!settings.recursors.is_empty());
-        let mut needs = Needs::default();
-        let (verdict, kind) = self.respond(&settings, query, transport, &mut hosts, &mut needs, rng, out);
-        if let Some(chase) = hosts.chase(needs, before, begun) {
+        let needs = self.far.is_some().then(Box::default);
+        let mut hosts = Hosts::unknown(!settings.recursors.is_empty(), needs);
+        let (verdict, kind) = self.respond(&settings, query, transport, &mut hosts, rng, out);
+        if let Some(chase) = hosts.chase(before, begun) {
             out.clear();
             return Verdict::Chase(chase);
         }
@@ -157,15 +156,15 @@ impl Dns {
         let settings = self.settings.load();
         let begun = chase.begun();
         let fetched = chase.questions.is_empty();
-        let (mut hosts, first, mut needs) = Hosts::known(chase, found);
+        let (mut hosts, first) = Hosts::known(chase, found);
         if fetched {
-            hosts = Hosts::unknown(!settings.recursors.is_empty());
+            hosts = Hosts::unknown(!settings.recursors.is_empty(), hosts.needs);
         }
         // The same instances must be drawn as the first time.
         let own = std::mem::replace(rng, first.clone());
-        let (verdict, kind) = self.respond(&settings, query, transport, &mut hosts, &mut needs, rng, out);
+        let (verdict, kind) = self.respond(&settings, query, transport, &mut hosts, rng, out);
         *rng = own;
-        if let Some(chase) = hosts.chase(needs, first, begun) {
+        if let Some(chase) = hosts.chase(first, begun) {
             out.clear();
             return Verdict::Chase(chase);
         }
@@ -175,9 +174,11 @@ impl Dns {
 
     /// Asks the servers for what a chase lacks of their state, if it does; [`Dns::answer_chased`] is next.
     pub async fn fetch(&self, mut chase: Chase) -> Chase {
-        if let Some(servers) = self.far.as_ref().filter(|_| chase.needs.is_open()) {
+        if let (Some(servers), Some(needs)) = (&self.far, &mut chase.needs)
+            && needs.is_open()
+        {
             let settings = self.settings.load_full();
-            chase.needs.fetch(&**servers, &settings).await;
+            needs.fetch(&**servers, &settings).await;
         }
         chase
     }
@@ -208,7 +209,6 @@ impl Dns {
         message: &[u8],
         transport: Transport,
         hosts: &mut Hosts,
-        needs: &mut Needs,
         rng: &mut SmallRng,
         out: &mut Vec<u8>,
     ) -> (Verdict, Option<Timer>) {
@@ -230,9 +230,15 @@ impl Dns {
             return (Verdict::Reply, None);
         }
         let view = self.state.view();
-        let fresh = if self.far.is_some() { needs.answered() } else { self.is_fresh(settings) };
-        let (told, lacking) = needs.split();
-        let (view, lacking) = if self.far.is_some() { (told, Some(lacking)) } else { (&**view, None) };
+        let mut needs = hosts.needs.take();
+        let fresh = needs.as_ref().map_or_else(|| self.is_fresh(settings), |needs| needs.answered());
+        let (view, lacking) = match &mut needs {
+            Some(needs) => {
+                let (told, lacking) = needs.split();
+                (told, Some(lacking))
+            }
+            None => (&**view, None),
+        };
         let mut answering = Answering {
             view,
             fresh,
@@ -249,17 +255,22 @@ impl Dns {
         let labels = Labels::read(query.name);
         let mut lent = None;
         let reply = match belongs {
-            Belongs::Own(zone) => answering.own(question, &labels, zone, &mut lent),
-            _ => match answering.reverse(question, &labels) {
-                Some(reply) => reply,
-                None if form.recursion => return (Verdict::Forward, None),
-                None => Reply::recursion_failed(),
-            },
+            Belongs::Own(zone) => Some(answering.own(question, &labels, zone, &mut lent)),
+            _ => answering
+                .reverse(question, &labels)
+                .or_else(|| (!form.recursion).then(Reply::recursion_failed)),
         };
-        encode::write(&query, &reply, form, out);
-        let kind =
-            if matches!(belongs, Belongs::Own(_)) { Timer::DnsDomainQuery } else { Timer::DnsPtrQuery };
-        (Verdict::Reply, Some(kind))
+        let told = match &reply {
+            Some(reply) => {
+                encode::write(&query, reply, form, out);
+                let own = matches!(belongs, Belongs::Own(_));
+                (Verdict::Reply, Some(if own { Timer::DnsDomainQuery } else { Timer::DnsPtrQuery }))
+            }
+            None => (Verdict::Forward, None),
+        };
+        drop(reply);
+        hosts.needs = needs;
+        told
     }
 
     /// Whether the snapshot may be answered from: this agent leads or, with `allow_stale`, a leader was

@@ -6,21 +6,24 @@
 //! business; index and age of the answer are theirs too. What is no read of the state has a method of
 //! its own in [`Servers`]. May not enter: sockets, encodings; whoever implements [`Servers`] brings them.
 
+use std::io;
 use std::net::IpAddr;
 use std::sync::Arc;
 
 use bytes::Bytes;
 use futures::future::{BoxFuture, Either, select};
+use futures::stream::BoxStream;
 
 use super::blocking::{BlockingRead, Drain};
 use super::coordinate::DatacenterMap;
+use super::operator::{AdminAnswer, AdminRequest};
 use super::query::{Consistency, QueryMeta, QueryOptions};
 use super::service_query::Target;
 use super::txn;
-use super::{EndpointError, Endpoints};
+use super::{EndpointError, Endpoints, Peer};
 use crate::state::command::TxnOp;
 use crate::state::piece::Piece;
-use crate::state::record::{Session, StringMap};
+use crate::state::record::{AutopilotConfig, Session, StringMap};
 
 /// What the servers are asked for, with everything they need to know of it. Names, filters and the rest are as
 /// the caller gave them; the servers say what is wrong with them.
@@ -140,6 +143,9 @@ impl ServiceQuestion {
 /// What the servers say, or why they could not be asked.
 pub type Told<'a, T> = BoxFuture<'a, Result<T, EndpointError>>;
 
+/// An archive as it comes, piece by piece; nothing follows an error.
+pub type ArchiveBytes = BoxStream<'static, io::Result<Bytes>>;
+
 /// The servers of the own datacenter, which know the way to those of others.
 ///
 /// Errors are the servers' own behind `rpc error making call: `, as Consul's agents word them, and
@@ -170,11 +176,23 @@ pub trait Servers: Send + Sync {
     /// Addresses of the servers.
     fn peers<'a>(&'a self, datacenter: Option<&'a str>) -> Told<'a, Vec<String>>;
 
+    /// The raft members.
+    fn raft_members<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, Vec<Peer>>;
+
+    /// The configuration of autopilot.
+    fn autopilot<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, AutopilotConfig>;
+
+    /// What operators ask of the leader.
+    fn admin(&self, request: AdminRequest) -> Told<'_, AdminAnswer>;
+
     /// The known datacenters, nearest first.
     fn datacenters(&self) -> Told<'_, Vec<String>>;
 
     /// Where the servers of each datacenter are.
     fn datacenter_maps(&self) -> Told<'_, Vec<DatacenterMap>>;
+
+    /// The whole state as an archive, as it comes.
+    fn snapshot<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, (QueryMeta, ArchiveBytes)>;
 }
 
 /// Asks, and asks again for a fresher answer if the one that came is older than the options allow.

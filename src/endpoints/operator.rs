@@ -14,7 +14,7 @@ use std::time::Duration;
 use futures::future::BoxFuture;
 
 use super::query::QueryOptions;
-use super::{EndpointError, Endpoints, Leadership};
+use super::{EndpointError, Endpoints, Leadership, Peer};
 use crate::state::archive::{ArchiveError, ArchiveOrigin, ArchiveReader, ArchiveServer, RecordKind};
 
 pub use admin::{Admin, AdminAnswer, AdminRequest, ClusterHealth, PeerName, ServerHealth};
@@ -179,12 +179,20 @@ impl Spool {
             .map_err(|error| EndpointError::Internal(format!("cannot spool the snapshot: {error}")))
     }
 
+    /// Checks that the archive is one, whatever is in it. Blocks for as long as that takes.
+    ///
+    /// # Errors
+    /// [`EndpointError::Internal`] with Consul's words for what is wrong with it.
+    pub fn sound(self) -> Result<ArchiveReader<File>, EndpointError> {
+        Ok(ArchiveReader::open(self.file)?)
+    }
+
     /// Checks the archive from end to end. Blocks for as long as that takes.
     ///
     /// # Errors
     /// [`EndpointError::Internal`] with Consul's words for what is wrong with it.
     pub fn finish(self) -> Result<ArchiveReader<File>, EndpointError> {
-        let archive = ArchiveReader::open(self.file)?;
+        let archive = self.sound()?;
         check_restorable(&archive)?;
         Ok(archive)
     }
@@ -204,6 +212,17 @@ pub fn archive_origin(endpoints: &Endpoints, operator: &Operator, now_ms: u64) -
         servers: servers.collect(),
         configuration_index: status.configuration_index,
         saved_ms: now_ms,
+    }
+}
+
+/// The raft members, as any agent knows them: a client asks the servers.
+///
+/// # Errors
+/// As for [`raft_configuration`], and the servers'.
+pub async fn raft_members(endpoints: &Endpoints, options: &QueryOptions) -> Result<Vec<Peer>, EndpointError> {
+    match &endpoints.far {
+        Some(servers) => servers.raft_members(options).await,
+        None => raft_configuration(endpoints, options).map(|leadership| leadership.peers.clone()),
     }
 }
 

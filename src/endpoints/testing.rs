@@ -8,15 +8,22 @@ use std::time::Duration;
 use arc_swap::ArcSwap;
 use futures::future::BoxFuture;
 use imbl::OrdMap;
+use parking_lot::Mutex;
 
 use super::agent::{AgentFacts, Member, MemberStatus, Members, PoolFigures};
+use super::coordinate::DatacenterMap;
 use super::decode::records::RegisterRequest;
 use super::event::{EventBus, Events, UserEvent};
+use super::far::{ArchiveBytes, Question, Servers, Told};
+use super::operator::{AdminAnswer, AdminRequest};
+use super::query::{QueryMeta, QueryOptions};
 use super::{
-    Applied, EndpointError, EndpointSettings, Endpoints, LeaderRead, Leadership, Proposer, SessionTimers,
+    Applied, EndpointError, EndpointSettings, Endpoints, LeaderRead, Leadership, Peer, Proposer,
+    SessionTimers, txn,
 };
-use crate::state::command::Register;
-use crate::state::record::{Check, Coordinate, Node, ProxyConfig, Service};
+use crate::state::command::{Register, TxnOp};
+use crate::state::piece::Piece;
+use crate::state::record::{AutopilotConfig, Check, Coordinate, Node, ProxyConfig, Service, Session};
 use crate::state::store::{MemoryStore, WriteStore};
 use crate::state::view::{Instance, NodeEntry, fold};
 use crate::state::{Command, StateReader, View};
@@ -262,5 +269,111 @@ impl EventBus for LoneBus {
         event.lamport_time = self.clock.fetch_add(1, Ordering::Relaxed) + 1;
         self.events.receive(event);
         Box::pin(async { Ok(()) })
+    }
+}
+
+/// Servers that have a state and tell all of it, whatever they are asked; they write nothing.
+pub struct Mirror {
+    view: View,
+    /// How old their answers are.
+    pub last_contact: Duration,
+    /// They do not answer.
+    pub silent: bool,
+    asked: Mutex<Vec<(Question, QueryOptions)>>,
+}
+
+impl Mirror {
+    /// With this state.
+    pub fn new(view: View) -> Self {
+        Self { view, last_contact: Duration::ZERO, silent: false, asked: Mutex::default() }
+    }
+
+    /// What they were asked so far.
+    pub fn asked(&self) -> Vec<(Question, QueryOptions)> {
+        self.asked.lock().clone()
+    }
+
+    fn piece(&self) -> Piece {
+        let mut piece = Piece::default();
+        for entry in self.view.nodes.values() {
+            piece.node(Node::clone(&entry.node));
+            for service in entry.services.values() {
+                piece.service(&entry.node.node, Service::clone(service));
+            }
+            for check in entry.checks.values() {
+                piece.check(Check::clone(check));
+            }
+        }
+        piece
+    }
+}
+
+fn unasked<'a, T: Send + 'a>() -> Told<'a, T> {
+    Box::pin(async { Err(EndpointError::NotImplemented("the mirror only shows".into())) })
+}
+
+impl Servers for Mirror {
+    fn known(&self) -> usize {
+        1
+    }
+
+    fn ask<'a>(&'a self, question: &'a Question, options: &'a QueryOptions) -> Told<'a, (QueryMeta, Piece)> {
+        self.asked.lock().push((question.clone(), options.clone()));
+        let meta = QueryMeta {
+            index: 7,
+            known_leader: true,
+            last_contact: self.last_contact,
+            ..QueryMeta::default()
+        };
+        let told = (!self.silent).then(|| (meta, self.piece()));
+        Box::pin(async { told.ok_or_else(|| EndpointError::Internal("No known Consul servers".into())) })
+    }
+
+    fn create_session(&self, _: Session) -> Told<'_, Arc<str>> {
+        unasked()
+    }
+
+    fn renew_session<'a>(&'a self, _: &'a str, _: &'a QueryOptions) -> Told<'a, Option<Arc<Session>>> {
+        unasked()
+    }
+
+    fn read_transaction<'a>(
+        &'a self,
+        _: Vec<TxnOp>,
+        _: &'a QueryOptions,
+    ) -> Told<'a, (QueryMeta, txn::Answer)> {
+        unasked()
+    }
+
+    fn leader<'a>(&'a self, _: Option<&'a str>) -> Told<'a, String> {
+        unasked()
+    }
+
+    fn peers<'a>(&'a self, _: Option<&'a str>) -> Told<'a, Vec<String>> {
+        unasked()
+    }
+
+    fn raft_members<'a>(&'a self, _: &'a QueryOptions) -> Told<'a, Vec<Peer>> {
+        unasked()
+    }
+
+    fn autopilot<'a>(&'a self, _: &'a QueryOptions) -> Told<'a, AutopilotConfig> {
+        unasked()
+    }
+
+    fn admin(&self, _: AdminRequest) -> Told<'_, AdminAnswer> {
+        unasked()
+    }
+
+    fn datacenters(&self) -> Told<'_, Vec<String>> {
+        unasked()
+    }
+
+    fn datacenter_maps(&self) -> Told<'_, Vec<DatacenterMap>> {
+        unasked()
+    }
+
+    fn snapshot<'a>(&'a self, _: &'a QueryOptions) -> Told<'a, (QueryMeta, ArchiveBytes)> {
+        unasked()
     }
 }

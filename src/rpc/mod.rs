@@ -12,10 +12,11 @@
 //!
 //! May not enter: what an endpoint means (that is `endpoints`), who the servers are (gossip says so).
 
+pub mod client;
 pub mod codec;
-
+pub mod mux;
+pub mod server;
 pub mod shapes;
 
-pub mod server;
 #[cfg(test)]
 mod tests;

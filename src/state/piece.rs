@@ -33,12 +33,11 @@ impl Piece {
         let name = fold(&node.node);
         self.view.index_node(&name, &node);
         let node = Arc::new(node);
-        match self.view.nodes.get_mut(&name) {
-            Some(entry) => Arc::make_mut(entry).node = node,
-            None => {
-                let entry = NodeEntry { node, services: OrdMap::new(), checks: OrdMap::new() };
-                self.view.nodes.insert(name, Arc::new(entry));
-            }
+        if let Some(entry) = self.view.nodes.get_mut(&name) {
+            Arc::make_mut(entry).node = node;
+        } else {
+            let entry = NodeEntry { node, services: OrdMap::new(), checks: OrdMap::new() };
+            self.view.nodes.insert(name, Arc::new(entry));
         }
     }
 
@@ -87,24 +86,29 @@ impl Piece {
     }
 
     /// Keeps the order in which nodes were told, for readers who sort by distance from `origin`: whoever
-    /// answered has measured, and here stand but the places in that order, the origin before all others.
-    /// Call it for every node, in order.
+    /// answered has measured, and here stand but the places in that order. Call it for every node, in order.
     pub fn in_order(&mut self, origin: &str, node: &str) {
+        let (origin, node) = (fold(origin), fold(node));
+        if self.places.is_empty() {
+            self.place(&origin, 0, 0);
+        }
         let next = self.places.len() + 1;
-        if next == 1 {
-            self.place(origin, 0);
-            self.places.insert(fold(origin), 0);
+        if self.places.contains_key(&node) {
+            return;
         }
-        let node = fold(node);
-        if !self.places.contains_key(&node) {
-            self.place(&node, next);
-            self.places.insert(node, next);
+        if node == origin {
+            // Heights count on both ends: from the origin to itself it is twice its own, to others once, and so its
+            // place among those is its height.
+            self.place(&node, 0, next);
+        } else {
+            self.place(&node, next, 0);
         }
+        self.places.insert(node, next);
     }
 
-    fn place(&mut self, node: &str, place: usize) {
-        #[expect(clippy::cast_precision_loss, reason = "places are few")]
-        let coord = Coordinate { vec: vec![place as f64], ..Coordinate::default() };
+    #[expect(clippy::cast_precision_loss, reason = "places are few")]
+    fn place(&mut self, node: &str, far: usize, height: usize) {
+        let coord = Coordinate { vec: vec![far as f64], height: height as f64, ..Coordinate::default() };
         self.coordinate(NodeCoordinate { node: node.into(), segment: String::new(), coord });
     }
 
@@ -155,4 +159,61 @@ pub fn nothing() -> StateReader {
 
 fn read_only(view: View, store: Arc<dyn SharedStore>) -> StateReader {
     StateReader::new(Arc::new(ArcSwap::from_pointee(view)), store, Arc::default(), Arc::default())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::state::record::Indexes;
+
+    fn node(name: &str, address: &str) -> Node {
+        Node { node: name.into(), address: address.into(), ..Node::default() }
+    }
+
+    fn service(id: &str, name: &str) -> Service {
+        Service { id: id.into(), service: name.into(), ..Service::default() }
+    }
+
+    #[test]
+    fn can_be_read_like_a_state() {
+        let mut piece = Piece::default();
+        piece.service("One", service("a", "Web"));
+        piece.node(node("one", "10.0.0.1"));
+        piece.check(Check {
+            node: "one".into(),
+            check_id: "c".into(),
+            service_id: "a".into(),
+            ..Check::default()
+        });
+        piece.session(Session { id: "s".into(), node: "ONE".into(), ..Session::default() });
+        let indexes = Indexes { create_index: 1, modify_index: 2 };
+        piece.key(&KvEntry { key: "k".into(), value: "v".into(), indexes, ..KvEntry::default() });
+        piece.key_name("j".into());
+        let state = piece.reader().unwrap();
+        let view = state.view();
+        let found = view.instances("WEB");
+        assert_eq!(found.len(), 1);
+        assert_eq!(found[0].entry.node.address, "10.0.0.1");
+        assert_eq!(found[0].checks().count(), 1);
+        assert_eq!(view.node_sessions.get("one").map(|ids| ids.len()), Some(1));
+        assert_eq!(state.kv_get(b"k", |row| row.indexes.modify_index).unwrap(), Some(2));
+        assert_eq!(state.kv_get(b"j", |row| row.value.len()).unwrap(), Some(0));
+        assert!(nothing().view().nodes.is_empty());
+    }
+
+    #[test]
+    fn absorbs_another_without_forgetting() {
+        let mut piece = Piece::default();
+        piece.node(node("one", "10.0.0.1"));
+        piece.service("one", service("a", "web"));
+        let mut other = Piece::default();
+        // Known by its name only: no reason to forget its address.
+        other.service("one", service("b", "db"));
+        other.service("two", service("c", "web"));
+        piece.absorb(other);
+        let view = piece.view();
+        assert_eq!(view.node("one").map(|entry| entry.node.address.as_str()), Some("10.0.0.1"));
+        assert_eq!(view.node("one").map(|entry| entry.services.len()), Some(2));
+        assert_eq!(view.instances("web").len(), 2);
+    }
 }

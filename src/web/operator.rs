@@ -4,19 +4,19 @@ pub mod keyring;
 
 use actix_web::http::{Method, StatusCode};
 
-use super::agent::{handle, rfc3339};
+use super::agent::rfc3339;
 use super::query::parse_u64;
 use super::{Answer, Reply, Request, Route, WebError};
 use crate::duration;
 use crate::endpoints::decode::Json as Body;
 use crate::endpoints::operator::admin::{remove_peer, server_health, transfer_leader};
 use crate::endpoints::operator::autopilot::{configuration, decode, set_configuration};
-use crate::endpoints::operator::{Operator, RAFT_PROTOCOL, raft_configuration};
+use crate::endpoints::operator::{Operator, RAFT_PROTOCOL, raft_members};
 
 /// The routes of this family.
 pub fn routes() -> Vec<Route> {
     vec![
-        Route::new("/v1/operator/raft/configuration", &["GET"], |request| raft(&request).into()),
+        Route::new("/v1/operator/raft/configuration", &["GET"], |request| Answer::later(raft(request))),
         Route::new("/v1/operator/raft/peer", &["DELETE"], |request| Answer::later(peer(request))),
         Route::new("/v1/operator/raft/transfer-leader", &["POST"], |request| {
             Answer::later(transfer(request))
@@ -27,13 +27,13 @@ pub fn routes() -> Vec<Route> {
     ]
 }
 
-fn raft(request: &Request) -> Result<Reply, WebError> {
+async fn raft(request: Request) -> Result<Reply, WebError> {
     let options = request.options()?;
-    let leadership = raft_configuration(request.endpoints(), &options)?;
+    let peers = raft_members(request.endpoints(), &options).await?;
     Ok(Reply::write_json(request.pretty(), |json| {
         json.object(|json| {
             json.key("Servers").array(|json| {
-                for peer in &leadership.peers {
+                for peer in &peers {
                     json.object(|json| {
                         json.key("ID").text(&peer.id);
                         json.key("Node").text(&peer.node);
@@ -51,17 +51,18 @@ fn raft(request: &Request) -> Result<Reply, WebError> {
 }
 
 async fn peer(request: Request) -> Result<Reply, WebError> {
-    let operator = handle::<Operator>(&request)?;
+    let operator = request.handle::<Operator>();
     let (id, address) = (request.arg_filled("id"), request.arg_filled("address"));
-    remove_peer(request.endpoints(), &operator, request.datacenter().as_deref(), id, address).await?;
+    remove_peer(request.endpoints(), operator.as_deref(), request.datacenter().as_deref(), id, address)
+        .await?;
     Ok(Reply::ok())
 }
 
 /// Newer than Consul 1.8, and as its later versions have it.
 async fn transfer(request: Request) -> Result<Reply, WebError> {
-    let operator = handle::<Operator>(&request)?;
+    let operator = request.handle::<Operator>();
     let to = request.arg_filled("id");
-    transfer_leader(request.endpoints(), &operator, request.datacenter().as_deref(), to).await?;
+    transfer_leader(request.endpoints(), operator.as_deref(), request.datacenter().as_deref(), to).await?;
     Ok(Reply::write_json(request.pretty(), |json| json.object(|json| json.key("Success").bool(true))))
 }
 
@@ -114,8 +115,9 @@ async fn set_autopilot(mut request: Request) -> Result<Reply, WebError> {
 const NEVER: &str = "0001-01-01T00:00:00Z";
 
 async fn health(request: Request) -> Result<Reply, WebError> {
-    let operator = handle::<Operator>(&request)?;
-    let health = server_health(request.endpoints(), &operator, request.datacenter().as_deref()).await?;
+    let operator = request.handle::<Operator>();
+    let health =
+        server_health(request.endpoints(), operator.as_deref(), request.datacenter().as_deref()).await?;
     let reply = Reply::write_json(request.pretty(), |json| {
         json.object(|json| {
             json.key("Healthy").bool(health.healthy);

@@ -39,6 +39,11 @@ async fn save(request: Request) -> Result<Reply, WebError> {
     let consistency = if request.has_arg("stale") { Consistency::Stale } else { Consistency::Consistent };
     let options = QueryOptions { datacenter: request.datacenter(), consistency, ..QueryOptions::default() };
     drop(request);
+    if let Some(servers) = &endpoints.far {
+        let (mut meta, archive) = servers.snapshot(&options).await?;
+        meta.consistency = consistency;
+        return Ok(Reply::stream(archive_type(), stream::pieces(archive)).with_meta(&meta));
+    }
     options.check_datacenter(&endpoints)?;
     blocking::refresh(&endpoints, &options).await?;
 
@@ -65,8 +70,11 @@ async fn save(request: Request) -> Result<Reply, WebError> {
     let lost = |_| EndpointError::Internal("the snapshot's thread ended early".to_owned());
     let index = taken.await.map_err(lost)??;
     let meta = blocking::meta(&endpoints, &options, index);
-    let kind = ContentType::Other(HeaderValue::from_static("application/x-gzip"));
-    Ok(Reply::stream(kind, body).with_meta(&meta))
+    Ok(Reply::stream(archive_type(), body).with_meta(&meta))
+}
+
+const fn archive_type() -> ContentType {
+    ContentType::Other(HeaderValue::from_static("application/x-gzip"))
 }
 
 async fn restore(mut request: Request) -> Result<Reply, WebError> {
@@ -76,10 +84,13 @@ async fn restore(mut request: Request) -> Result<Reply, WebError> {
     if request.has_arg("stale") {
         return Err(EndpointError::Refused("stale not allowed for restore".to_owned()).into());
     }
-    if let Some(led) = request.endpoints().leader.lease()? {
+    // What is in it is for those to judge who are to store it.
+    let far = request.endpoints().far.is_some();
+    if !far && let Some(led) = request.endpoints().leader.lease()? {
         led.await?;
     }
-    let archive = receive(&directory, request.pieces()).await?;
+    let check = if far { Spool::sound } else { Spool::finish };
+    let archive = receive(&directory, request.pieces(), check).await?;
     drop(request);
     let index = archive.meta().index;
     operator.restore.restore(archive).await?;
@@ -90,7 +101,11 @@ async fn restore(mut request: Request) -> Result<Reply, WebError> {
 type Archive = ArchiveReader<std::fs::File>;
 
 /// Spools a body and checks it.
-async fn receive(directory: &str, mut pieces: Pieces) -> Result<Archive, WebError> {
+async fn receive(
+    directory: &str,
+    mut pieces: Pieces,
+    check: fn(Spool) -> Result<Archive, EndpointError>,
+) -> Result<Archive, WebError> {
     let directory = directory.to_owned();
     let mut spool = block(move || Spool::create(&directory)).await?;
     let mut chunk = Vec::new();
@@ -108,7 +123,7 @@ async fn receive(directory: &str, mut pieces: Pieces) -> Result<Archive, WebErro
             .await?;
         }
         if piece.is_none() {
-            return block(move || spool.finish()).await;
+            return block(move || check(spool)).await;
         }
     }
 }

@@ -55,6 +55,20 @@ pub fn lines(lines: impl Stream<Item = String> + 'static) -> BodyStream {
     BodyStream(Arc::new(Mutex::new(Some(receiver))))
 }
 
+/// A body that comes from somewhere else, piece by piece.
+pub fn pieces(pieces: impl Stream<Item = Piece> + 'static) -> BodyStream {
+    let (sender, receiver) = mpsc::channel(PIECES);
+    actix_web::rt::spawn(async move {
+        let mut pieces = pin!(pieces);
+        while let Some(piece) = pieces.next().await {
+            if sender.send(piece).await.is_err() {
+                return;
+            }
+        }
+    });
+    BodyStream(Arc::new(Mutex::new(Some(receiver))))
+}
+
 impl BodyWriter {
     fn send(&mut self, piece: Piece) -> io::Result<()> {
         self.pieces.blocking_send(piece).map_err(|_| io::ErrorKind::BrokenPipe.into())

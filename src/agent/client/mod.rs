@@ -5,8 +5,10 @@
 //! kept and checked, and the catalog is brought up to date once a server is there again.
 
 mod leader;
+mod operator;
 mod pieces;
 mod servers;
+mod snapshot;
 mod wire;
 
 use std::sync::Arc;
@@ -42,6 +44,7 @@ pub(super) fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, S
     let (known, servers) = watch::channel(gossip::servers(&lan.members(), &facts.datacenter));
     let far = Arc::new(servers::FarSide::new(options, servers, Arc::clone(metrics)));
     let proposer: Arc<dyn Proposer> = Arc::<servers::FarSide>::clone(&far);
+    let operator = operator::operator(&far);
     let far: Arc<dyn Servers> = far;
 
     // Who comes, goes or leads now.
@@ -93,5 +96,5 @@ pub(super) fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, S
     if !coordinates.disabled {
         actix_rt::spawn(gossip::send_coordinate(endpoints.clone(), lan, coordinates.clone()));
     }
-    ground.open(options, log, Opening { endpoints, dns, operator: None, server: None })
+    ground.open(options, log, Opening { endpoints, dns, operator, server: None })
 }

@@ -104,7 +104,9 @@ impl IntoPiece for CheckServiceNodes {
             let name = Arc::clone(&node.node);
             piece.node(own(node));
             piece.service(&name, own(service));
-            checks.into_iter().for_each(|check| piece.check(own(check)));
+            for check in checks {
+                piece.check(own(check));
+            }
         }
         piece
     }
@@ -159,5 +161,82 @@ impl IntoPiece for Coordinates {
         let mut piece = Piece::default();
         self.coordinates.into_iter().for_each(|coordinate| piece.coordinate(own(coordinate)));
         piece
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::endpoints::blocking::BlockingRead as _;
+    use crate::endpoints::catalog::{self, ServiceNames};
+    use crate::endpoints::health::{Checks, ChecksOf};
+    use crate::endpoints::testing::endpoints;
+    use crate::rpc::codec::{Pack, Unpack, from_bytes, to_bytes};
+    use crate::rpc::shapes::{Key, Tags};
+    use crate::state::record::Check;
+
+    /// A reply as it comes over the wire, as the piece it becomes.
+    fn piece<T: Pack + Unpack + IntoPiece>(reply: &T, near: &str, node_meta: &StringMap) -> Piece {
+        from_bytes::<T>(&to_bytes(reply)).unwrap().into_piece(Asked { near, node_meta })
+    }
+
+    fn node(name: &str) -> Arc<Node> {
+        Arc::new(Node { node: name.into(), meta: Some(StringMap::new()), ..Node::default() })
+    }
+
+    #[test]
+    fn the_order_of_distances_stays() {
+        for order in [["b", "me", "a"], ["me", "b", "a"], ["b", "a", "me"], ["a", "b", "c"]] {
+            let nodes = order.map(node).to_vec();
+            let piece = piece(&Nodes { nodes }, "ME", &StringMap::new());
+            let sorted = catalog::Nodes::new(StringMap::new(), "me", "");
+            let (_, found) = sorted.find(&endpoints(), piece.view()).unwrap();
+            assert_eq!(found.iter().map(|node| &*node.node).collect::<Vec<_>>(), order);
+        }
+    }
+
+    #[test]
+    fn names_that_differ_in_case_are_two() {
+        let tags = |tags: &[&str]| Tags(tags.iter().map(|tag| (*tag).to_owned()).collect());
+        let services = [("Web", tags(&["x"])), ("web", tags(&["v2", "v1"])), ("db", tags(&[]))];
+        let services = services.into_iter().map(|(name, tags)| (name.to_owned(), tags)).collect();
+        let meta = StringMap::from([("rack".to_owned(), "1".to_owned())]);
+        let piece = piece(&Services { services }, "", &meta);
+        let names = ServiceNames::new(meta);
+        assert_eq!(names.list(piece.view()), [("Web", vec!["x"]), ("db", vec![]), ("web", vec!["v2", "v1"])]);
+    }
+
+    #[test]
+    fn checks_are_found_by_their_service_whatever_the_metadata() {
+        let check = |node: &str, id: &str, service: &str| {
+            let (service_id, service_name) = (service.to_owned(), service.to_owned());
+            let (node, check_id) = (node.into(), id.into());
+            Arc::new(Check { node, check_id, service_id, service_name, ..Check::default() })
+        };
+        let health_checks = vec![check("one", "a", "web"), check("two", "b", "Web"), check("two", "c", "db")];
+        let meta = StringMap::from([("rack".to_owned(), "1".to_owned())]);
+        let piece = piece(&HealthChecks { health_checks }, "", &meta);
+        let found = |of| {
+            let checks = Checks::new(of, meta.clone(), "", "");
+            let (_, found) = checks.find(&endpoints(), piece.view()).unwrap();
+            found.iter().map(|check| check.check_id.to_string()).collect::<Vec<_>>()
+        };
+        assert_eq!(found(ChecksOf::Service("web".into())), ["a", "b"]);
+        assert_eq!(found(ChecksOf::Status("any".into())), ["a", "b", "c"]);
+        assert_eq!(found(ChecksOf::Node("two".into())), ["b", "c"]);
+    }
+
+    #[test]
+    fn names_of_keys_are_keys() {
+        let keys = ["a/", "b"].map(|key| Key(key.into())).to_vec();
+        let state = piece(&KeyList { keys }, "", &StringMap::new()).reader().unwrap();
+        let mut found = Vec::new();
+        state
+            .kv_scan(b"", |key, _| {
+                found.push(String::from_utf8_lossy(key).into_owned());
+                std::ops::ControlFlow::Continue(())
+            })
+            .unwrap();
+        assert_eq!(found, ["a/", "b"]);
     }
 }

@@ -8,24 +8,27 @@ use futures::future::BoxFuture;
 use tokio::sync::watch;
 
 use super::pieces::{Asked, IntoPiece};
-use super::wire::{Kind, Wire};
+use super::snapshot;
+use super::wire::Wire;
 use crate::agent::options::AgentOptions;
 use crate::endpoints::coordinate::DatacenterMap;
 use crate::endpoints::decode::records::{DeregisterRequest, RegisterRequest};
-use crate::endpoints::far::{Question, Servers, ServiceQuestion, Told};
-use crate::endpoints::query::{QueryMeta, QueryOptions};
+use crate::endpoints::far::{ArchiveBytes, Question, Servers, ServiceQuestion, Told};
+use crate::endpoints::operator::{AdminAnswer, AdminRequest};
+use crate::endpoints::query::{Consistency, QueryMeta, QueryOptions};
 use crate::endpoints::service_query::Target;
-use crate::endpoints::{Applied, EndpointError, Proposer, txn};
+use crate::endpoints::{Applied, EndpointError, Peer, Proposer, txn};
 use crate::metrics::Metrics;
-use crate::rpc::codec::Fields;
+use crate::rpc::client::Effect;
+use crate::rpc::codec::{Fields, Unpack};
 use crate::rpc::shapes::{self, Query, QuerySource, ReadOptions, Reply};
 use crate::state::command::{KvVerb, Register, TxnOp};
 use crate::state::piece::Piece;
-use crate::state::record::{Session, StringMap};
+use crate::state::record::{AutopilotConfig, Session, StringMap};
 use crate::state::{Command, Outcome};
 
 /// How long a call may take that waits for nothing but a leader.
-const PATIENCE: Duration = Duration::from_secs(30);
+pub(super) const PATIENCE: Duration = Duration::from_secs(30);
 
 /// The servers of the own datacenter.
 pub struct FarSide {
@@ -43,14 +46,25 @@ impl FarSide {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            wire: Wire::new(servers, options.rpc_hold_timeout, metrics),
+            wire: Wire::new(servers, options.rpc_hold_timeout, &options.endpoints.datacenter, metrics),
             datacenter: options.endpoints.datacenter.clone(),
             default_wait: options.endpoints.default_query_time,
             longest_wait: options.endpoints.max_query_time,
         }
     }
 
-    fn datacenter(&self, asked: Option<&str>) -> String {
+    /// The way to the servers.
+    pub(super) const fn wire(&self) -> &Wire {
+        &self.wire
+    }
+
+    /// Addresses of the servers, the one to be asked first.
+    pub(super) fn addresses(&self) -> Vec<SocketAddr> {
+        self.wire.servers()
+    }
+
+    /// The datacenter asked for, or the own one.
+    pub(super) fn datacenter(&self, asked: Option<&str>) -> String {
         asked.filter(|name| !name.is_empty()).unwrap_or(&self.datacenter).to_owned()
     }
 
@@ -76,7 +90,7 @@ impl FarSide {
         A: Fields,
     {
         let request = Query { common: ReadOptions::new(options, filter), own };
-        let reply: Reply<A> = self.wire.call(method, &request, Kind::Read, self.patience(options)).await?;
+        let reply: Reply<A> = self.wire.call(method, &request, Effect::Read, self.patience(options)).await?;
         Ok((QueryMeta::from(&reply.common), reply.own))
     }
 
@@ -250,13 +264,13 @@ impl FarSide {
                 let told =
                     matches!(command.verb, KvVerb::Cas | KvVerb::Lock | KvVerb::Unlock | KvVerb::DeleteCas);
                 let request = shapes::KvsRequest::new(own, command);
-                let done: bool = wire.call("KVS.Apply", &request, Kind::Write, PATIENCE).await?;
+                let done: bool = wire.call("KVS.Apply", &request, Effect::Write, PATIENCE).await?;
                 // Of the other verbs the reply says nothing.
                 Ok(if told { Outcome::Bool(done) } else { Outcome::Done })
             }
             Command::Register(register) => {
                 let request = registration(own, *register);
-                let () = wire.call("Catalog.Register", &request, Kind::Write, PATIENCE).await?;
+                let () = wire.call("Catalog.Register", &request, Effect::Write, PATIENCE).await?;
                 Ok(Outcome::Done)
             }
             Command::Deregister(gone) => {
@@ -266,12 +280,12 @@ impl FarSide {
                     service_id: gone.service_id,
                     check_id: gone.check_id,
                 };
-                let () = wire.call("Catalog.Deregister", &request, Kind::Write, PATIENCE).await?;
+                let () = wire.call("Catalog.Deregister", &request, Effect::Write, PATIENCE).await?;
                 Ok(Outcome::Done)
             }
             Command::SessionDestroy { id } => {
                 let request = shapes::SessionApply::destroy(own, &id);
-                let _: String = wire.call("Session.Apply", &request, Kind::Write, PATIENCE).await?;
+                let _: String = wire.call("Session.Apply", &request, Effect::Write, PATIENCE).await?;
                 Ok(Outcome::Done)
             }
             Command::Txn(operations) => {
@@ -281,26 +295,34 @@ impl FarSide {
                     token: String::new(),
                 };
                 let reply: shapes::TxnResponse =
-                    wire.call("Txn.Apply", &request, Kind::Write, PATIENCE).await?;
+                    wire.call("Txn.Apply", &request, Effect::Write, PATIENCE).await?;
                 Ok(match transaction(reply) {
                     txn::Answer::Done(results) => Outcome::Txn(results),
                     txn::Answer::Failed(errors) => Outcome::TxnFailed(errors),
                 })
             }
+            Command::Autopilot { config, cas } => {
+                let mut config = shapes::AutopilotConfig::from(&*config);
+                config.modify_index = cas.unwrap_or(0);
+                let request = shapes::AutopilotSetConfig {
+                    cas: cas.is_some(),
+                    config,
+                    datacenter: own.to_owned(),
+                    token: String::new(),
+                };
+                let method = "Operator.AutopilotSetConfiguration";
+                Ok(Outcome::Bool(wire.call(method, &request, Effect::Write, PATIENCE).await?))
+            }
             Command::UpdateCoordinates(updates) => {
                 for update in updates {
                     let request = shapes::CoordinateUpdate::new(own, update);
-                    let () = wire.call("Coordinate.Update", &request, Kind::Write, PATIENCE).await?;
+                    let () = wire.call("Coordinate.Update", &request, Effect::Write, PATIENCE).await?;
                 }
                 Ok(Outcome::Done)
             }
-            Command::SessionCreate(_)
-            | Command::ReapTombstones { .. }
-            | Command::RestoreChunk(_)
-            | Command::RestoreFinish(_)
-            | Command::RestoreAbort { .. }
-            | Command::Autopilot { .. } => {
-                Err(EndpointError::Internal("a client agent cannot propose this".into()))
+            // Sessions are created by a call of their own; the rest is the leader's.
+            other => {
+                Err(EndpointError::Internal(format!("no server takes {:?} from a client", other.kind())))
             }
         }
     }
@@ -348,7 +370,7 @@ impl Servers for FarSide {
     fn create_session(&self, session: Session) -> Told<'_, Arc<str>> {
         Box::pin(async move {
             let request = shapes::SessionApply::create(&self.datacenter, session);
-            let id: String = self.wire.call("Session.Apply", &request, Kind::Write, PATIENCE).await?;
+            let id: String = self.wire.call("Session.Apply", &request, Effect::Write, PATIENCE).await?;
             Ok(id.into())
         })
     }
@@ -385,17 +407,21 @@ impl Servers for FarSide {
         Box::pin(async move { self.status("Status.Peers", datacenter).await })
     }
 
+    fn admin(&self, request: AdminRequest) -> Told<'_, AdminAnswer> {
+        Box::pin(self.ask_leader(request))
+    }
+
     fn datacenters(&self) -> Told<'_, Vec<String>> {
         Box::pin(async move {
             let request = Query { common: ReadOptions::default(), own: () };
-            self.wire.call("Catalog.ListDatacenters", &request, Kind::Read, PATIENCE).await
+            self.wire.call("Catalog.ListDatacenters", &request, Effect::Read, PATIENCE).await
         })
     }
 
     fn datacenter_maps(&self) -> Told<'_, Vec<DatacenterMap>> {
         Box::pin(async move {
             let maps: Vec<shapes::DatacenterMap> =
-                self.wire.call("Coordinate.ListDatacenters", &(), Kind::Read, PATIENCE).await?;
+                self.wire.call("Coordinate.ListDatacenters", &(), Effect::Read, PATIENCE).await?;
             let map = |map: shapes::DatacenterMap| DatacenterMap {
                 datacenter: map.datacenter,
                 area: map.area_id.into(),
@@ -404,17 +430,51 @@ impl Servers for FarSide {
             Ok(maps.into_iter().map(map).collect())
         })
     }
+
+    fn raft_members<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, Vec<Peer>> {
+        Box::pin(async move {
+            let reply: shapes::RaftConfiguration =
+                self.about_datacenter("Operator.RaftGetConfiguration", options).await?;
+            Ok(reply.servers.into_iter().map(Into::into).collect())
+        })
+    }
+
+    fn autopilot<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, AutopilotConfig> {
+        Box::pin(async move {
+            let reply: shapes::AutopilotConfig =
+                self.about_datacenter("Operator.AutopilotGetConfiguration", options).await?;
+            Ok(reply.into())
+        })
+    }
+
+    fn snapshot<'a>(&'a self, options: &'a QueryOptions) -> Told<'a, (QueryMeta, ArchiveBytes)> {
+        Box::pin(async move {
+            let datacenter = self.datacenter(options.datacenter.as_deref());
+            let stale = options.consistency == Consistency::Stale;
+            snapshot::save(&self.addresses(), datacenter, stale).await
+        })
+    }
 }
 
 impl FarSide {
-    async fn status<A: crate::rpc::codec::Unpack>(
+    async fn status<A: Unpack>(
         &self,
         method: &'static str,
         datacenter: Option<&str>,
     ) -> Result<A, EndpointError> {
-        let datacenter = self.datacenter(datacenter);
+        let options = QueryOptions { datacenter: datacenter.map(str::to_owned), ..QueryOptions::default() };
+        self.about_datacenter(method, &options).await
+    }
+
+    pub(super) async fn about_datacenter<A: Unpack>(
+        &self,
+        method: &'static str,
+        options: &QueryOptions,
+    ) -> Result<A, EndpointError> {
+        let datacenter = self.datacenter(options.datacenter.as_deref());
         let own = shapes::DcRequest { datacenter, ..shapes::DcRequest::default() };
-        self.wire.call(method, &Query { common: ReadOptions::default(), own }, Kind::Read, PATIENCE).await
+        let request = Query { common: ReadOptions::new(options, ""), own };
+        self.wire.call(method, &request, Effect::Read, PATIENCE).await
     }
 }
 

@@ -1,128 +1,112 @@
-//! Calls to the servers: what may be repeated, and how errors are told.
+//! Calls to the servers, and how their errors are told.
 
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::{Bytes, BytesMut};
-use parking_lot::Mutex;
-use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
-use tokio::net::TcpStream;
 use tokio::sync::watch;
-use tokio::time::{Instant, sleep, timeout, timeout_at};
+use tracing::error;
 
 use crate::endpoints::EndpointError;
-use crate::endpoints::far::RPC_PREFIX;
 use crate::metrics::{Counter, Metrics};
-use crate::rpc::codec::frame::{self, Frames, RequestHeader, ResponseHeader};
-use crate::rpc::codec::{Pack, Unpack, from_bytes};
+use crate::rpc::client::{ClientOptions, Effect, Router, RouterOptions, RpcClient, RpcError};
+use crate::rpc::codec::{Pack, Unpack};
 
-/// STOPGAP
+/// The way to the servers, whoever they are at the time.
 pub struct Wire {
-    servers: watch::Receiver<Vec<SocketAddr>>,
-    order: Mutex<usize>,
-    hold: Duration,
+    router: Arc<Router>,
     metrics: Arc<Metrics>,
 }
 
-/// What a call may do.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum Kind {
-    Read,
-    Write,
-}
-
 impl Wire {
-    pub fn new(servers: watch::Receiver<Vec<SocketAddr>>, hold: Duration, metrics: Arc<Metrics>) -> Self {
-        Self { servers, order: Mutex::new(0), hold, metrics }
+    /// Calls the servers that `known` names, each call for up to `hold` as long as none answers. Must be made within
+    /// the runtime that lasts as long as the agent.
+    pub fn new(
+        mut known: watch::Receiver<Vec<SocketAddr>>,
+        hold: Duration,
+        datacenter: &str,
+        metrics: Arc<Metrics>,
+    ) -> Self {
+        let client = Arc::new(RpcClient::new(ClientOptions::default()));
+        let options = RouterOptions { hold, datacenter: datacenter.to_owned() };
+        let router = Arc::new(Router::new(client, options));
+        router.set_servers(&known.borrow_and_update());
+        let following = Arc::clone(&router);
+        actix_rt::spawn(async move {
+            while known.changed().await.is_ok() {
+                following.set_servers(&known.borrow_and_update());
+            }
+        });
+        let tended = Arc::clone(&router);
+        actix_rt::spawn(async move { tended.run().await });
+        Self { router, metrics }
     }
 
+    /// How many servers are known.
     pub fn known(&self) -> usize {
-        self.servers.borrow().len()
+        self.router.known()
     }
 
-    pub async fn call<Q: Pack + Sync, A: Unpack>(
+    /// Their addresses, the one to be asked first.
+    pub fn servers(&self) -> Vec<SocketAddr> {
+        self.router.servers()
+    }
+
+    /// Calls a method, for as long as `patience` lasts.
+    ///
+    /// # Errors
+    /// The server's behind `rpc error making call: `, or that none could be asked.
+    pub async fn call<A: Unpack>(
         &self,
         method: &'static str,
-        request: &Q,
-        kind: Kind,
+        request: &impl Pack,
+        effect: Effect,
         patience: Duration,
     ) -> Result<A, EndpointError> {
         self.metrics.count(Counter::ClientRpc);
-        let header = RequestHeader { seq: 1, service_method: method.to_owned() };
-        let bytes = frame::pack(&header, request);
-        let until = Instant::now() + self.hold;
-        loop {
-            let server = {
-                let servers = self.servers.borrow();
-                if servers.is_empty() {
-                    return Err(EndpointError::Internal("No known Consul servers".into()));
-                }
-                servers[*self.order.lock() % servers.len()]
-            };
-            let again;
-            let error = match timeout(patience, once(server, &bytes)).await {
-                Ok(Ok((header, body))) => {
-                    let header: ResponseHeader = from_bytes(&header).map_err(bad)?;
-                    if header.error.is_empty() {
-                        return from_bytes(&body).map_err(bad);
-                    }
-                    again = header.error.contains("No cluster leader");
-                    told(&header.error)
-                }
-                Ok(Err((sent, error))) => {
-                    *self.order.lock() += 1;
-                    again = !sent || kind == Kind::Read;
-                    EndpointError::Internal(format!("rpc error getting client: {error}"))
-                }
-                Err(_) => {
-                    again = false;
-                    EndpointError::Internal("rpc error making call: i/o deadline reached".into())
-                }
-            };
-            if !again || Instant::now() >= until {
-                self.metrics.count(Counter::ClientRpcFailed);
-                return Err(error);
+        let answer = self.router.call(method, request, effect, Some(patience)).await;
+        answer.map_err(|failure| {
+            self.metrics.count(Counter::ClientRpcFailed);
+            if !matches!(failure, RpcError::NoServers) {
+                error!(target: "agent.client", method, error = %failure, "RPC failed to server");
             }
-            sleep(Duration::from_millis(rand::random_range(50..400))).await;
-        }
+            told(&failure)
+        })
     }
 }
 
-fn bad(error: crate::rpc::codec::Malformed) -> EndpointError {
-    EndpointError::Internal(format!("rpc error making call: {error}"))
-}
-
-/// What a server's error is to callers.
-fn told(text: &str) -> EndpointError {
-    let words = format!("{RPC_PREFIX}{text}");
-    if text.contains("Permission denied") || text.contains("ACL not found") {
+/// What a failed call is to callers. Only what the rules refused is refused: everything else may do better later.
+fn told(failure: &RpcError) -> EndpointError {
+    let words = failure.to_string();
+    let RpcError::Server(text) = failure else { return EndpointError::Internal(words) };
+    let has = |part: &str| text.contains(part);
+    if has("Permission denied") || has("ACL not found") {
         EndpointError::Forbidden(words)
-    } else if text.contains("No cluster leader") {
+    } else if has("Query not found") {
+        EndpointError::NotFound(words)
+    } else if has("No cluster leader") || has("too many writes are waiting") {
         EndpointError::Internal(words)
     } else {
         EndpointError::Refused(words)
     }
 }
 
-async fn once(server: SocketAddr, bytes: &[u8]) -> Result<(Bytes, Bytes), (bool, std::io::Error)> {
-    let mut stream = timeout_at(Instant::now() + Duration::from_secs(10), TcpStream::connect(server))
-        .await
-        .map_err(|e| (false, e.into()))?
-        .map_err(|e| (false, e))?;
-    let mut all = vec![0u8];
-    all.extend_from_slice(bytes);
-    stream.write_all(&all).await.map_err(|e| (true, e))?;
-    let mut frames = Frames::new(64 << 20);
-    let mut buffer = BytesMut::new();
-    loop {
-        if let Some(found) =
-            frames.next(&mut buffer).map_err(|e| (true, std::io::Error::other(e.to_string())))?
-        {
-            return Ok(found);
-        }
-        if stream.read_buf(&mut buffer).await.map_err(|e| (true, e))? == 0 {
-            return Err((true, std::io::ErrorKind::UnexpectedEof.into()));
-        }
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_callers_are_told() {
+        let server = |text: &str| told(&RpcError::Server(text.to_owned()));
+        let words = |text: &str| format!("rpc error making call: {text}");
+        assert_eq!(
+            server("Missing node registration"),
+            EndpointError::Refused(words("Missing node registration"))
+        );
+        assert_eq!(server("Permission denied"), EndpointError::Forbidden(words("Permission denied")));
+        let twice = "rpc error making call: No cluster leader";
+        assert_eq!(server(twice), EndpointError::Internal(words(twice)));
+        assert_eq!(told(&RpcError::NoServers), EndpointError::Internal("No known Consul servers".to_owned()));
+        assert!(matches!(told(&RpcError::Timeout), EndpointError::Internal(_)));
     }
 }

@@ -19,7 +19,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
-use tokio::runtime::{Builder, Runtime};
+use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
 use super::StartError;
@@ -54,7 +54,7 @@ pub struct ClusterOptions {
 
 /// The running cluster part of a server.
 pub struct Cluster {
-    runtime: Runtime,
+    runtime: Background,
     links: Links,
     port: ServerPort,
     options: ClusterOptions,
@@ -101,7 +101,7 @@ impl Cluster {
         );
         let (stop, _) = watch::channel(false);
         Ok(Self {
-            runtime,
+            runtime: Background { handle: runtime.handle().clone(), runtime: Some(runtime) },
             links,
             port,
             options: options.clone(),
@@ -124,6 +124,7 @@ impl Cluster {
         let promises = desk.promises();
         let inbound = Inbound::new(self.hello.clone(), Arc::new(desk), Arc::clone(&self.data));
         let single = Arc::clone(&rpc);
+        let multiplexed = Arc::clone(&rpc);
         let snapshots = Arc::clone(&rpc);
         let doors = Doors {
             peers: Some(Arc::new(move |stream, _| {
@@ -131,13 +132,15 @@ impl Cluster {
                 Box::pin(async move { inbound.serve(stream).await })
             })),
             single: Some(Arc::new(move |stream, _| Box::pin(server::serve(stream, Arc::clone(&single))))),
-            multiplexed: None,
+            multiplexed: Some(Arc::new(move |stream, _| {
+                Box::pin(server::serve_multiplexed(stream, Arc::clone(&multiplexed)))
+            })),
             snapshot: Some(Arc::new(move |stream, _| {
                 Box::pin(server::serve_snapshot(stream, Arc::clone(&snapshots)))
             })),
         };
         *self.rpc.lock() = Some(rpc);
-        self.runtime.spawn(self.port.clone().run(doors, self.stop.subscribe()));
+        self.runtime.handle.spawn(self.port.clone().run(doors, self.stop.subscribe()));
         if self.options.expect > 1 {
             let founding = Founding {
                 expect: self.options.expect,
@@ -148,7 +151,7 @@ impl Cluster {
                 links: self.links.clone(),
                 promises,
             };
-            self.runtime.spawn(founding.run());
+            self.runtime.handle.spawn(founding.run());
         }
     }
 
@@ -163,7 +166,20 @@ impl Cluster {
     /// Ends everything. Waits for nobody.
     pub fn stop(self) {
         self.close();
-        self.runtime.shutdown_background();
+    }
+}
+
+/// A runtime that may be let go anywhere: it waits for nobody, and tokio's own end panics where nobody may wait.
+struct Background {
+    handle: Handle,
+    runtime: Option<Runtime>,
+}
+
+impl Drop for Background {
+    fn drop(&mut self) {
+        if let Some(runtime) = self.runtime.take() {
+            runtime.shutdown_background();
+        }
     }
 }
 

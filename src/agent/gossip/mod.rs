@@ -199,6 +199,7 @@ impl RunningGossip {
     /// Logs servers that come and go, and has those of the datacenter in the WAN pool too.
     fn follow_servers(&self, own: &str) {
         if !self.server {
+            self.pools.lan.subscribe(Sender::new(|happened: MemberEvent| log_server(&happened)));
             return;
         }
         for pool in self.pools.wan.iter().chain([&self.pools.lan]) {
@@ -278,10 +279,11 @@ fn log_server(happened: &MemberEvent) {
     let datacenter = member.tags.get("dc").map_or("", String::as_str);
     let address = SocketAddr::new(member.addr.ip(), server.port);
     let server = format!("{} (Addr: tcp/{address}) (DC: {datacenter})", member.name);
-    if added {
-        info!(target: "agent.server", %server, "Adding LAN server");
-    } else {
-        info!(target: "agent.server", %server, "Removing LAN server");
+    match (happened.area, added) {
+        (Area::ClientLan, true) => info!(target: "agent.client", %server, "adding server"),
+        (Area::ClientLan, false) => info!(target: "agent.client", %server, "removing server"),
+        (_, true) => info!(target: "agent.server", %server, "Adding LAN server"),
+        (_, false) => info!(target: "agent.server", %server, "Removing LAN server"),
     }
 }
 

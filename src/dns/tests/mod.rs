@@ -19,12 +19,16 @@ use rand::SeedableRng;
 use rand::rngs::SmallRng;
 
 use super::{Dns, DnsFacts, DnsSettings, Transport, Verdict};
+use crate::endpoints::testing::Mirror;
 use crate::endpoints::{EndpointError, LeaderRead, Leadership};
 use crate::state::command::Register;
 use crate::state::machine::StateMachine;
 use crate::state::record::{Check, Node, ProxyConfig, Service, ServiceAddress, ServiceConnect, Weights};
 use crate::state::store::MemoryStore;
-use crate::state::{Command, Envelope};
+use crate::state::{Command, Envelope, View, piece};
+
+/// Up to so many nodes, client agents are asked the same.
+const FEW: usize = 64;
 
 /// This agent leads, or what it knows of who does.
 type Lead = Result<(), Leadership>;
@@ -135,9 +139,48 @@ impl Agent {
     /// What is said to a packet: the verdict and the bytes.
     pub fn say(&mut self, packet: &[u8], transport: Transport) -> (Verdict, Vec<u8>) {
         let mut rng = SmallRng::from_rng(&mut self.rng);
+        let chance = rng.clone();
         let mut out = vec![0xee; 3];
         let verdict = self.dns().answer(packet, transport, &mut rng, &mut out);
+        if self.led.is_ok() && self.machine.reader().view().nodes.len() < FEW {
+            self.compare_with_client(packet, transport, chance, (&verdict, &out));
+        }
         (verdict, out)
+    }
+
+    /// A client agent of servers with this state says the same.
+    fn compare_with_client(
+        &mut self,
+        packet: &[u8],
+        transport: Transport,
+        mut chance: SmallRng,
+        (verdict, answer): (&Verdict, &[u8]),
+    ) {
+        let settings = Arc::new(ArcSwap::from_pointee(self.settings.clone()));
+        let nobody = Arc::new(Led(Err(Leadership::default())));
+        let servers = Mirror::new(View::clone(&self.machine.reader().view()));
+        let client = Dns::new(self.facts.clone(), piece::nothing(), nobody, settings, Arc::default())
+            .asking(Arc::new(servers));
+        let mut out = Vec::new();
+        let mut told = client.answer(packet, transport, &mut chance, &mut out);
+        for _ in 0..8 {
+            match told {
+                Verdict::Chase(chase) if chase.questions.is_empty() => {
+                    let chase = futures::executor::block_on(client.fetch(chase));
+                    told = client.answer_chased(packet, transport, chase, Vec::new(), &mut chance, &mut out);
+                }
+                _ => break,
+            }
+        }
+        match (verdict, told) {
+            (Verdict::Chase(wanted), Verdict::Chase(found)) => assert_eq!(wanted.questions, found.questions),
+            (wanted, found) => assert_eq!(format!("{wanted:?}"), format!("{found:?}")),
+        }
+        if matches!(verdict, Verdict::Reply) {
+            // A serial number may be a second older.
+            let same = out.iter().zip(answer).filter(|(one, other)| one == other).count();
+            assert!(out.len() == answer.len() && answer.len() - same <= 1, "{out:x?}\n{answer:x?}");
+        }
     }
 
     /// The answer to a question, as text; see [`shown`].

@@ -108,8 +108,25 @@ pub trait Admin: Send + Sync {
     fn ask(&self, request: AdminRequest) -> BoxFuture<'_, Result<AdminAnswer, EndpointError>>;
 }
 
-async fn done(operator: &Operator, request: AdminRequest) -> Result<(), EndpointError> {
-    match operator.admin.ask(request).await? {
+/// Asks the leader; a client, which has no way to it of its own, asks the servers to do so.
+async fn ask(
+    endpoints: &Endpoints,
+    operator: Option<&Operator>,
+    request: AdminRequest,
+) -> Result<AdminAnswer, EndpointError> {
+    match (&endpoints.far, operator) {
+        (Some(servers), _) => servers.admin(request).await,
+        (None, Some(operator)) => operator.admin.ask(request).await,
+        (None, None) => Err(EndpointError::NoLeader),
+    }
+}
+
+async fn done(
+    endpoints: &Endpoints,
+    operator: Option<&Operator>,
+    request: AdminRequest,
+) -> Result<(), EndpointError> {
+    match ask(endpoints, operator, request).await? {
         AdminAnswer::Done => Ok(()),
         AdminAnswer::Health(_) => Err(EndpointError::Internal("the leader answered something else".into())),
     }
@@ -122,7 +139,7 @@ async fn done(operator: &Operator, request: AdminRequest) -> Result<(), Endpoint
 /// cannot be removed, [`EndpointError::NoLeader`].
 pub async fn remove_peer(
     endpoints: &Endpoints,
-    operator: &Operator,
+    operator: Option<&Operator>,
     datacenter: Option<&str>,
     id: Option<&str>,
     address: Option<&str>,
@@ -139,7 +156,7 @@ pub async fn remove_peer(
         (None, Some(address)) => PeerName::Address(address.to_owned()),
     };
     query::check_datacenter(endpoints, datacenter)?;
-    done(operator, AdminRequest::RemovePeer(name)).await
+    done(endpoints, operator, AdminRequest::RemovePeer(name)).await
 }
 
 /// Hands leadership over, to the server with this node UUID or to the best one.
@@ -148,12 +165,12 @@ pub async fn remove_peer(
 /// [`EndpointError::NoPathToDatacenter`], [`EndpointError::Refused`] if there is nobody to take it, [`EndpointError::NoLeader`].
 pub async fn transfer_leader(
     endpoints: &Endpoints,
-    operator: &Operator,
+    operator: Option<&Operator>,
     datacenter: Option<&str>,
     to: Option<&str>,
 ) -> Result<(), EndpointError> {
     query::check_datacenter(endpoints, datacenter)?;
-    done(operator, AdminRequest::TransferLeader(to.map(str::to_owned))).await
+    done(endpoints, operator, AdminRequest::TransferLeader(to.map(str::to_owned))).await
 }
 
 /// The health of the servers.
@@ -162,11 +179,11 @@ pub async fn transfer_leader(
 /// [`EndpointError::NoPathToDatacenter`], [`EndpointError::NoLeader`].
 pub async fn server_health(
     endpoints: &Endpoints,
-    operator: &Operator,
+    operator: Option<&Operator>,
     datacenter: Option<&str>,
 ) -> Result<ClusterHealth, EndpointError> {
     query::check_datacenter(endpoints, datacenter)?;
-    match operator.admin.ask(AdminRequest::ServerHealth).await? {
+    match ask(endpoints, operator, AdminRequest::ServerHealth).await? {
         AdminAnswer::Health(health) => Ok(health),
         AdminAnswer::Done => Err(EndpointError::Internal("the leader answered something else".into())),
     }

@@ -59,7 +59,13 @@ pub async fn configuration(
     endpoints: &Endpoints,
     options: &QueryOptions,
 ) -> Result<Arc<AutopilotConfig>, EndpointError> {
+    if let Some(servers) = &endpoints.far {
+        return servers.autopilot(options).await.map(Arc::new);
+    }
     options.check_datacenter(endpoints)?;
+    if let Some(servers) = &endpoints.far {
+        return servers.autopilot(options).await.map(Arc::new);
+    }
     blocking::refresh(endpoints, options).await?;
     let missing = || EndpointError::Refused("autopilot config not initialized yet".into());
     endpoints.state.view().autopilot.clone().ok_or_else(missing)

@@ -100,6 +100,7 @@ pub async fn call(services: &RpcServices, name: &str, body: &[u8]) -> Replied {
         "Operator.RaftRemovePeerByID" => operator::remove_peer(services, body, true).await,
         "Operator.AutopilotGetConfiguration" => operator::autopilot(services, body).await,
         "Operator.AutopilotSetConfiguration" => operator::set_autopilot(services, body).await,
+        "Operator.TransferLeader" => operator::transfer_leader(services, body).await,
         "Operator.ServerHealth" => operator::server_health(services, body).await,
         other => Err(unknown(other)),
     }

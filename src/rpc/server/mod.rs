@@ -8,6 +8,7 @@ mod catalog;
 mod dispatch;
 mod internal;
 mod kv;
+mod multiplexed;
 mod operator;
 mod read;
 mod session;
@@ -25,6 +26,7 @@ use crate::endpoints::event::EventBus;
 use crate::endpoints::keyring::Keyring;
 use crate::endpoints::operator::Operator;
 
+pub use multiplexed::serve as serve_multiplexed;
 pub use snapshot::serve as serve_snapshot;
 pub use stream::serve;
 

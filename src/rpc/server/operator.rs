@@ -7,7 +7,7 @@ use crate::endpoints::{blocking, operator};
 use crate::rpc::codec::to_bytes;
 use crate::rpc::shapes::{
     AutopilotConfig, AutopilotSetConfig, DcRequest, OperatorHealth, Query, RaftConfiguration, RaftRemovePeer,
-    RaftServer, RaftStats,
+    RaftServer, RaftStats, TransferLeader, Transferred,
 };
 
 #[expect(clippy::unnecessary_wraps, reason = "as all methods")]
@@ -70,7 +70,8 @@ pub async fn set_autopilot(services: &RpcServices, body: &[u8]) -> Replied {
 pub async fn server_health(services: &RpcServices, body: &[u8]) -> Replied {
     let Query { own, .. } = request::<Query<DcRequest>>(body)?;
     let datacenter = Some(own.datacenter.as_str());
-    let health = operator::admin::server_health(&services.endpoints, &services.operator, datacenter).await?;
+    let health =
+        operator::admin::server_health(&services.endpoints, Some(&services.operator), datacenter).await?;
     Ok(to_bytes(&OperatorHealth::from(&health)))
 }
 
@@ -79,6 +80,14 @@ pub async fn remove_peer(services: &RpcServices, body: &[u8], by_id: bool) -> Re
     let RaftRemovePeer { address, datacenter, id, .. } = request(body)?;
     let (id, address) = if by_id { (Some(id.as_str()), None) } else { (None, Some(address.as_str())) };
     let datacenter = Some(datacenter.as_str());
-    operator::admin::remove_peer(&services.endpoints, &services.operator, datacenter, id, address).await?;
+    operator::admin::remove_peer(&services.endpoints, Some(&services.operator), datacenter, id, address)
+        .await?;
     Ok(to_bytes(&()))
+}
+
+pub async fn transfer_leader(services: &RpcServices, body: &[u8]) -> Replied {
+    let TransferLeader { datacenter, id, .. } = request(body)?;
+    let (datacenter, to) = (Some(datacenter.as_str()), Some(id.as_str()).filter(|id| !id.is_empty()));
+    operator::admin::transfer_leader(&services.endpoints, Some(&services.operator), datacenter, to).await?;
+    Ok(to_bytes(&Transferred { success: true }))
 }

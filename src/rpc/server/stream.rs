@@ -55,7 +55,7 @@ where
 }
 
 /// The bytes of a response, and whether the stream goes on after it.
-fn response(request: RequestHeader, answer: Result<Vec<u8>, CallError>) -> (Vec<u8>, bool) {
+pub(super) fn response(request: RequestHeader, answer: Result<Vec<u8>, CallError>) -> (Vec<u8>, bool) {
     let (error, body, goes_on) = match answer {
         Ok(body) => (String::new(), Some(body), true),
         Err(error) => (error.to_string(), None, error.keeps_stream()),

@@ -1,6 +1,7 @@
 //! `Operator` and `Status`.
 
 use super::GoTime;
+use crate::endpoints::agent::MemberStatus;
 use crate::endpoints::{Peer, operator};
 use crate::rpc::codec::fields::shapes;
 use crate::state::record;
@@ -40,6 +41,22 @@ shapes! {
         id: String = "ID",
         /// ACL token.
         token: String = "Token",
+    }
+
+    /// `Operator.TransferLeader`, of versions after 1.8.
+    TransferLeader {
+        /// Datacenter.
+        datacenter: String = "Datacenter",
+        /// Node UUID of the server that shall lead; empty for any.
+        id: String = "ID",
+        /// ACL token.
+        token: String = "Token",
+    }
+
+    /// Reply of `Operator.TransferLeader`.
+    Transferred {
+        /// It is done.
+        success: bool = "Success",
     }
 
     /// Reply of `Operator.AutopilotGetConfiguration`. Durations in nanoseconds.
@@ -197,5 +214,74 @@ impl From<&operator::ClusterHealth> for OperatorHealth {
             healthy: health.healthy,
             servers: servers.collect(),
         }
+    }
+}
+
+impl From<RaftServer> for Peer {
+    fn from(server: RaftServer) -> Self {
+        Self {
+            id: server.id,
+            node: server.node,
+            address: server.address,
+            leader: server.leader,
+            voter: server.voter,
+        }
+    }
+}
+
+impl From<OperatorHealth> for operator::ClusterHealth {
+    fn from(health: OperatorHealth) -> Self {
+        let servers = health.servers.into_iter().map(|server| operator::ServerHealth {
+            id: server.id,
+            name: server.name,
+            address: server.address,
+            serf_status: match server.serf_status {
+                1 => MemberStatus::Alive,
+                2 => MemberStatus::Leaving,
+                3 => MemberStatus::Left,
+                4 => MemberStatus::Failed,
+                _ => MemberStatus::None,
+            },
+            version: server.version,
+            leader: server.leader,
+            voter: server.voter,
+            last_contact_ns: server.last_contact,
+            last_term: server.last_term,
+            last_index: server.last_index,
+            healthy: server.healthy,
+            stable_since_ms: server.stable_since.to_millis(),
+        });
+        Self {
+            healthy: health.healthy,
+            failure_tolerance: health.failure_tolerance,
+            servers: servers.collect(),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn health_travels() {
+        let server = operator::ServerHealth {
+            id: "i".into(),
+            name: "n".into(),
+            address: "a".into(),
+            serf_status: MemberStatus::Failed,
+            version: "1.8.7".into(),
+            leader: true,
+            voter: true,
+            last_contact_ns: -1,
+            last_term: 2,
+            last_index: 3,
+            healthy: true,
+            stable_since_ms: 0,
+        };
+        let later = operator::ServerHealth { stable_since_ms: 1_795_289_110_999, ..server.clone() };
+        let health =
+            operator::ClusterHealth { healthy: true, failure_tolerance: 1, servers: vec![server, later] };
+        assert_eq!(operator::ClusterHealth::from(OperatorHealth::from(&health)), health);
     }
 }

@@ -115,7 +115,6 @@ fn calls() {
     call::<Query<DcRequest>, AutopilotConfig>("Operator_AutopilotGetConfiguration", Bytes);
     call::<AutopilotSetConfig, bool>("Operator_AutopilotSetConfiguration", Bytes);
     call::<Query<DcRequest>, RaftConfiguration>("Operator_RaftGetConfiguration", Bytes);
-    call::<Query<DcRequest>, OperatorHealth>("Operator_ServerHealth", Meaning);
     for kind in ["", "_create", "_destroy"] {
         call::<SessionApply, String>(&format!("Session_Apply{kind}"), Bytes);
     }
@@ -139,6 +138,20 @@ fn an_event_reads() {
         ("ev1", &b"pay"[..], ".*", 1)
     );
     assert_eq!((&*event.service_filter, &*event.tag_filter), ("web", "v1"));
+}
+
+#[test]
+fn the_health_of_servers_reads() {
+    let (_, body) = frame("Operator_ServerHealth.resp.bin");
+    let health: OperatorHealth = from_bytes(&body).unwrap();
+    let server = &health.servers[0];
+    assert_eq!(
+        (&*server.name, &*server.version, server.last_index, server.serf_status),
+        ("srv1", "1.8.7", 35, 1)
+    );
+    // Written with a zone of its own; ours is always UTC.
+    assert_eq!(server.stable_since, GoTime { seconds: 1_795_281_090, nanoseconds: 642_985_301 });
+    assert_eq!(from_bytes::<OperatorHealth>(&to_bytes(&health)), Ok(health));
 }
 
 #[test]

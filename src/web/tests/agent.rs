@@ -69,9 +69,9 @@ impl Admin for Switches {
                 let (last_contact_ns, last_index) = if healthy { (24_030_111, 12) } else { (-1, 0) };
                 let stable_since_ms = if healthy { 1_795_289_110_999 } else { 0 };
                 let server = ServerHealth {
-                    healthy,
                     last_contact_ns,
                     last_index,
+                    healthy,
                     stable_since_ms,
                     ..ServerHealth::default()
                 };
