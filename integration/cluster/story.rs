@@ -275,7 +275,7 @@ fn a_leader_is_elected(cluster: &Cluster) {
     let info = one.get(&format!("/v1/session/info/{first}")).unwrap().json();
     assert_eq!(info[0]["Node"], json!(one.name));
     assert_eq!(info[0]["LockDelay"], json!(15_000_000_000_u64));
-    assert_eq!(info[0]["Checks"], json!(["serfHealth"]));
+    assert_eq!(info[0]["NodeChecks"], json!(["serfHealth"]));
 
     assert!(ask_lock(one, "acquire", LEADER, &first));
     assert!(!ask_lock(other, "acquire", LEADER, &second));
@@ -310,7 +310,7 @@ fn ends(cluster: &Cluster, what: &str, end: impl FnOnce(&Member, &str, &str)) {
         "Check": { "CheckID": "works", "Name": "works", "Status": "passing" },
     });
     member.put("/v1/catalog/register", registration.to_string()).expect(200);
-    let held = session(member, &json!({ "Node": node, "Checks": ["works"], "LockDelay": "0s" }));
+    let held = session(member, &json!({ "Node": node, "NodeChecks": ["works"], "LockDelay": "0s" }));
     let key = format!("service/{node}/leader");
     assert!(ask_lock(member, "acquire", &key, &held));
     let before = entry(waiting, &key);

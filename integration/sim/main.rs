@@ -1,16 +1,19 @@
 //! Deterministic simulation of raft groups.
 //!
 //! One thread, a virtual clock, and one seed that decides everything: delays, losses, duplicates and
-//! one-way cuts of the network, crashes and what each disk loses in them, who proposes and reads
-//! when. Nodes are real drivers over the log's twin in memory; messages are encoded and decoded on
-//! the way. While it runs the invariants are checked; then the faults stop, and the group must
-//! converge and serve.
+//! one-way cuts of the network, crashes and what each disk loses in them, pauses, slow disks, clocks
+//! of different speed, changes of members and leaders, who writes and reads what and when. Nodes are
+//! real drivers over the log's twin in memory and the real state machine; messages are encoded and
+//! decoded on the way. While it runs the invariants are checked; then the faults stop, and the group
+//! must converge and serve. In the end the history of all clients must be linearizable.
 //!
 //! A failure prints its seed: `TRIBUNE_SIM_SEED=<seed> cargo test --test sim` replays it (with
 //! `TRIBUNE_SIM_TRACE=1` it prints every event). `TRIBUNE_SIM_SEEDS=<n>` runs more of them.
 
 #![allow(clippy::unwrap_used, clippy::expect_used, clippy::panic, reason = "all of it is test code")]
 
+mod client;
+mod disk;
 mod invariants;
 #[path = "../lin/mod.rs"]
 mod lin;
@@ -61,12 +64,12 @@ fn one_server_survives_crashes() {
 
 #[test]
 fn three_servers_survive_crashes_and_partitions() {
-    explore(3, 40);
+    explore(3, 100);
 }
 
 #[test]
 fn five_servers_survive_crashes_and_partitions() {
-    explore(5, 20);
+    explore(5, 40);
 }
 
 #[test]

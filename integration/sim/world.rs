@@ -6,21 +6,33 @@ use std::collections::{BTreeMap, BinaryHeap};
 use bytes::Bytes;
 use rand::{Rng, RngExt, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use tribune::raft::log::WriteFault;
-use tribune::raft::{Effect, Manifest, Membership, PeerMessage, ProposeError};
+use tribune::raft::{Effect, EntryKind, Manifest, Membership, PeerMessage, ProposeError, ReadMode};
+use tribune::state::Envelope;
 
+use crate::client::{self, Clients, Open, Wish};
 use crate::invariants::Invariants;
+use crate::lin::{Answer, Call, Operation, check_locks};
 use crate::net::Net;
-use crate::node::{Node, Op, State, server};
+use crate::node::{Node, Op, server};
 use crate::oracle::Oracle;
+
+mod faults;
 
 /// Length of a tick in ms.
 const TICK: u64 = 100;
+/// Clients at work.
+const CLIENTS: usize = 4;
+/// The wall clock of the first leader at the start, in ms.
+const EPOCH: u64 = 1_600_000_000_000;
+/// How much earlier than its end a lock-delay may be over, in microseconds: wall clocks differ.
+const SLACK: u64 = 400_000;
 
 /// How long a run is and what happens in it.
 #[derive(Debug, Clone)]
 pub struct Plan {
     pub servers: usize,
+    /// Servers that are not members at first.
+    pub spares: usize,
     pub faults: bool,
     /// Virtual ms with clients and faults.
     pub busy: u64,
@@ -30,7 +42,7 @@ pub struct Plan {
 
 impl Default for Plan {
     fn default() -> Self {
-        Self { servers: 3, faults: true, busy: 40_000, calm: 30_000 }
+        Self { servers: 3, spares: 1, faults: true, busy: 40_000, calm: 30_000 }
     }
 }
 
@@ -51,8 +63,14 @@ enum Event {
     Apply(usize),
     Flush(usize),
     Install(usize, String),
-    Client,
+    /// A slow disk is done; what waited for it is under this number.
+    Synced(usize, u64),
+    Client(usize),
+    /// A client waits no longer.
+    GiveUp(Op),
     Fault,
+    /// A disk is quick again.
+    Quick(usize),
     Start(usize),
     Heal,
 }
@@ -66,12 +84,12 @@ pub struct World {
     rng: ChaCha8Rng,
     net: Net,
     nodes: Vec<Node>,
+    clients: Clients,
     oracle: Oracle,
     invariants: Invariants,
     /// Data of snapshots, by name; whoever gets the manifest has the data.
-    snapshots: BTreeMap<String, State>,
+    snapshots: BTreeMap<String, Vec<u8>>,
     next_op: Op,
-    next_read: u64,
     calm: bool,
     trace: Vec<String>,
     print: bool,
@@ -80,20 +98,29 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, plan: Plan) -> Self {
         let founding = Membership::founding((0..plan.servers).map(server));
-        let nodes = (0..plan.servers).map(|number| Node::new(number, &founding)).collect();
+        let mut nodes: Vec<Node> =
+            (0..plan.servers).map(|number| Node::new(number, Some(&founding))).collect();
+        nodes.extend((0..plan.spares).map(|number| Node::new(plan.servers + number, None)));
+        let mut rng = ChaCha8Rng::seed_from_u64(seed);
+        if plan.faults {
+            for node in &mut nodes {
+                node.rate = rng.random_range(900..=1_100);
+                node.ahead = rng.random_range(0..300);
+            }
+        }
         let net = Net::new(plan.faults);
         Self {
             now: 0,
             sequence: 0,
             heap: BinaryHeap::new(),
-            rng: ChaCha8Rng::seed_from_u64(seed),
+            rng,
             net,
             nodes,
+            clients: Clients::new(CLIENTS),
             oracle: Oracle::default(),
             invariants: Invariants::default(),
             snapshots: BTreeMap::new(),
             next_op: 0,
-            next_read: 0,
             calm: false,
             trace: Vec::new(),
             print: std::env::var_os("TRIBUNE_SIM_TRACE").is_some(),
@@ -105,22 +132,27 @@ impl World {
         for node in 0..self.nodes.len() {
             self.start(node);
         }
-        self.after(500, 0, Event::Client);
+        for client in 0..CLIENTS {
+            self.after(500, 0, Event::Client(client));
+        }
         if self.plan.faults {
             self.after(1_000, 0, Event::Fault);
         }
         self.until(self.plan.busy);
-        // Faults stop: everybody is up, the network whole and quick.
+        // Faults stop: everybody is up and awake, the network whole and quick.
         self.calm = true;
         self.net.heal();
         self.net.faults = false;
         for node in 0..self.nodes.len() {
+            self.nodes[node].sync_ms = 0;
+            self.nodes[node].paused_until = self.nodes[node].paused_until.min(self.now + 1);
             if self.nodes[node].driver.is_none() {
                 self.start(node);
             }
         }
         self.until(self.plan.busy + self.plan.calm);
         self.check_converged();
+        self.check_history();
         Report {
             proposed: self.oracle.proposed,
             acknowledged: self.oracle.acknowledged(),
@@ -131,14 +163,29 @@ impl World {
     }
 
     fn check_converged(&mut self) {
-        let ready = self.nodes.iter().filter(|node| node.leads()).count();
-        assert_eq!(ready, 1, "one leader serves in the end");
-        let last = self.nodes.iter().map(|node| node.state.applied).max();
-        for node in &self.nodes {
-            assert_eq!(Some(node.state.applied), last, "{} has caught up", node.id);
-            self.oracle.check(&node.state);
+        let ready: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].leads()).collect();
+        assert_eq!(ready.len(), 1, "one leader serves in the end");
+        let status = self.nodes[ready[0]].driver.as_ref().map(|driver| driver.status()).unwrap_or_default();
+        for node in self.nodes.iter().filter(|node| status.membership.contains(node.id)) {
+            assert_eq!(node.applied(), status.applied, "{:016x} has caught up", node.id);
+            self.oracle.check(node.applied());
         }
-        assert!(self.oracle.seen > 0 || self.plan.faults, "something was acknowledged");
+        assert!(self.oracle.acknowledged() > 0 || self.plan.faults, "something was acknowledged");
+        // What is there in the end is read once more by everybody: nothing acknowledged is lost.
+        for key in 0..client::KEYS {
+            let row = self.nodes[ready[0]].read(&client::name(key), |id| self.clients.session(id));
+            let (invoked, at) = (self.clients.moment(self.now), self.clients.moment(self.now));
+            let answered = Some((at, Answer::Row(row)));
+            let call = Call::Get { key };
+            self.clients.history.operations.push(Operation { client: u32::MAX, call, invoked, answered });
+        }
+    }
+
+    fn check_history(&self) {
+        crate::lin::require(&self.clients.history, "simulation");
+        if let Err(problem) = check_locks(&self.clients.history, SLACK) {
+            panic!("{problem}");
+        }
     }
 
     fn after(&mut self, delay: u64, life: u64, event: Event) {
@@ -165,7 +212,31 @@ impl World {
         self.now = end;
     }
 
+    /// The node an event is for.
+    fn whose(&self, event: &Event) -> Option<usize> {
+        match event {
+            Event::Tick(node) | Event::Apply(node) | Event::Flush(node) | Event::Install(node, _) => {
+                Some(*node)
+            }
+            Event::Deliver(bytes) => {
+                let to = PeerMessage::decode(bytes).expect("what a driver sends can be read").to();
+                self.nodes.iter().position(|node| node.id == to)
+            }
+            _ => None,
+        }
+    }
+
     fn happen(&mut self, life: u64, event: Event) {
+        // What comes to a node that stands still, or whose disk does, waits in front of it, in order.
+        if let Some(node) = self.whose(&event) {
+            let busy = !self.nodes[node].late.is_empty();
+            let until = self.nodes[node].paused_until.max(if busy { self.now + 1 } else { 0 });
+            if until > self.now {
+                let delay = until - self.now;
+                self.after(delay, life, event);
+                return;
+            }
+        }
         let stale =
             |world: &Self, node: usize| world.nodes[node].life != life || world.nodes[node].driver.is_none();
         match event {
@@ -176,25 +247,34 @@ impl World {
                 self.pump(node);
                 self.invariants.check(&self.nodes);
                 let jitter = self.rng.random_range(0..3);
-                self.after(TICK - 1 + jitter, life, Event::Tick(node));
+                let tick = TICK * self.nodes[node].rate / 1_000;
+                self.after(tick - 1 + jitter, life, Event::Tick(node));
             }
             Event::Apply(node) if !stale(self, node) => self.apply(node),
             Event::Flush(node) if !stale(self, node) => {
-                let flushed = self.nodes[node].state.clone();
+                let flushed = self.nodes[node].flush();
                 if let Some(driver) = &mut self.nodes[node].driver {
-                    driver.compact(flushed.applied).unwrap();
+                    driver.compact(flushed).unwrap();
                 }
-                self.nodes[node].flushed = flushed;
                 self.pump(node);
                 let delay = self.rng.random_range(200..3_000);
                 self.after(delay, life, Event::Flush(node));
             }
             Event::Install(node, name) if !stale(self, node) => self.install(node, &name),
+            Event::Synced(node, number) if !stale(self, node) => {
+                for effect in self.nodes[node].late.remove(&number).into_iter().flatten() {
+                    self.carry_out(node, effect);
+                }
+            }
             Event::Deliver(bytes) => self.deliver(&bytes),
-            Event::Client => self.client(),
+            Event::Client(client) => self.client(client),
+            Event::GiveUp(op) => {
+                self.clients.give_up(self.now, op);
+            }
             Event::Fault if !self.calm => self.fault(),
             Event::Start(node) if !self.calm && self.nodes[node].driver.is_none() => self.start(node),
             Event::Heal => self.net.heal(),
+            Event::Quick(node) => self.nodes[node].sync_ms = 0,
             _ => {}
         }
     }
@@ -212,7 +292,7 @@ impl World {
 
     fn crash(&mut self, node: usize, machine: bool) {
         self.note(|| format!("n{node} crashes, machine {machine}"));
-        let unknown = self.nodes[node].crash(machine).len();
+        let unknown = self.nodes[node].crash(machine);
         self.oracle.unknown += unknown as u64;
         let delay = self.rng.random_range(1..6_000);
         self.after(delay, 0, Event::Start(node));
@@ -220,8 +300,21 @@ impl World {
 
     fn pump(&mut self, node: usize) {
         let (effects, result) = self.nodes[node].pump();
-        for effect in effects {
-            self.carry_out(node, effect);
+        let slow = self.nodes[node].sync_ms;
+        let mut late = Vec::new();
+        for (effect, synced) in effects {
+            // What waited for the sync leaves once that is over, and so does all that follows.
+            if (synced && slow > 0) || !late.is_empty() {
+                late.push(effect);
+            } else {
+                self.carry_out(node, effect);
+            }
+        }
+        if !late.is_empty() && result.is_ok() {
+            let (number, life) = (self.sequence, self.nodes[node].life);
+            self.nodes[node].late.insert(number, late);
+            self.nodes[node].paused_until = self.nodes[node].paused_until.max(self.now + slow);
+            self.after(slow, life, Event::Synced(node, number));
         }
         if let Err(error) = result {
             // The only error there may be is the one that was asked for.
@@ -264,14 +357,22 @@ impl World {
             }
             Effect::Reject { waiter, error } => {
                 self.note(|| format!("n{node} op {waiter}: {error:?}"));
-                match error {
-                    ProposeError::Superseded => self.oracle.refuse(waiter),
-                    _ => self.oracle.unknown += 1,
+                if error == ProposeError::Superseded {
+                    self.oracle.refuse(waiter);
+                    self.clients.refuse(waiter);
+                } else {
+                    self.oracle.unknown += 1;
+                    self.clients.give_up(self.now, waiter);
                 }
             }
             Effect::ReadReady { ctx, index } => {
-                assert!(self.nodes[node].state.applied >= index, "a read before the state is there");
-                self.oracle.answer_read(ctx, self.nodes[node].state.applied);
+                let applied = self.nodes[node].applied();
+                assert!(applied >= index, "a read before the state is there");
+                self.oracle.answer_read(ctx, applied);
+                if let Some(Open { wish: Wish::Call(Call::Get { key }), .. }) = self.clients.open.get(&ctx) {
+                    let row = self.nodes[node].read(&client::name(*key), |id| self.clients.session(id));
+                    self.clients.answer_read(self.now, ctx, row);
+                }
             }
             Effect::LeaderChanged { leader, term, is_self } => {
                 self.note(|| format!("n{node} leader {leader:?} term {term} self {is_self}"));
@@ -285,34 +386,43 @@ impl World {
             }
             Effect::SnapshotWanted { .. } => {
                 let name = format!("{}-{}", self.nodes[node].id, self.next_op + self.sequence);
-                let manifest = self.nodes[node].manifest(name.clone());
-                self.snapshots.insert(name, self.nodes[node].state.clone());
+                let (index, image) = self.nodes[node].image();
+                let manifest = self.nodes[node].manifest(name.clone(), index);
+                self.snapshots.insert(name, image);
                 if let Some(driver) = &mut self.nodes[node].driver {
                     let _ = driver.snapshot_ready(manifest);
                 }
             }
-            Effect::ReadFailed { .. } | Effect::LeaderReady { .. } | Effect::MembershipChanged(_) => {}
+            Effect::ReadFailed { ctx, .. } => {
+                self.clients.give_up(self.now, ctx);
+            }
+            Effect::LeaderReady { .. } | Effect::MembershipChanged(_) => {}
         }
     }
 
     fn apply(&mut self, number: usize) {
-        let node = &mut self.nodes[number];
-        if node.installing.is_some() {
+        if self.nodes[number].installing.is_some() {
             return;
         }
         let mut acknowledged = Vec::new();
-        for committed in std::mem::take(&mut node.queue) {
-            node.state.apply(committed.index, committed.kind, &committed.data);
-            self.invariants.same_state.check(&node.state);
-            acknowledged.extend(committed.waiter.map(|op| (op, committed.index)));
+        for committed in std::mem::take(&mut self.nodes[number].queue) {
+            let normal = committed.kind == EntryKind::Normal;
+            if normal {
+                self.oracle.apply(committed.index, &committed.data);
+            }
+            let data = if normal { &committed.data[..] } else { &[] };
+            let outcome = self.nodes[number].apply(committed.index, data);
+            acknowledged.extend(committed.waiter.filter(|_| normal).map(|op| (op, committed.index, outcome)));
         }
-        let applied = node.state.applied;
-        if let Some(driver) = &mut node.driver {
+        self.invariants.same_state.check(&self.nodes[number]);
+        let applied = self.nodes[number].applied();
+        if let Some(driver) = &mut self.nodes[number].driver {
             driver.applied(applied).unwrap();
         }
         self.note(|| format!("n{number} applied {applied}"));
-        for (op, index) in acknowledged {
+        for (op, index, outcome) in acknowledged {
             self.oracle.acknowledge(op, index);
+            self.clients.answer(self.now, op, index, &outcome);
         }
         self.pump(number);
     }
@@ -323,10 +433,7 @@ impl World {
             return; // a newer one has taken its place
         }
         node.installing = None;
-        let image = &self.snapshots[name];
-        node.state = image.clone();
-        node.flushed = image.clone();
-        let index = image.applied;
+        let index = node.install(&self.snapshots[name]);
         if let Some(driver) = &mut node.driver {
             driver.snapshot_installed(index).unwrap();
         }
@@ -337,73 +444,64 @@ impl World {
         let message = PeerMessage::decode(bytes).expect("what a driver sends can be read");
         let to = message.to();
         let Some(node) = self.nodes.iter().position(|node| node.id == to) else { return };
+        let local = self.nodes[node].local(self.now);
         if let Some(driver) = &mut self.nodes[node].driver {
-            let _ = driver.step(message, self.now).unwrap();
+            let _ = driver.step(message, local).unwrap();
             self.pump(node);
         }
     }
 
-    fn client(&mut self) {
-        for _ in 0..self.rng.random_range(0..4) {
-            let node = self.rng.random_range(0..self.nodes.len());
-            // Mostly to whoever believes to lead.
-            let leader = self.nodes.iter().position(Node::leads);
-            let node = leader.filter(|_| self.rng.random_range(0..4) > 0).unwrap_or(node);
-            if self.rng.random_range(0..4) == 0 {
-                self.next_read += 1;
-                self.oracle.ask(self.next_read);
-                let read = self.next_read;
-                if let Some(driver) = &mut self.nodes[node].driver {
-                    driver.read_index(read, tribune::raft::ReadMode::Safe);
-                }
-            } else {
-                self.next_op += 1;
-                let op = self.next_op;
-                match self.nodes[node].propose(op) {
-                    Ok(()) => self.oracle.proposed += 1,
-                    Err(op) => self.oracle.refuse(op),
-                }
-            }
-            self.pump(node);
+    /// A client does its next thing, if it waits for nothing.
+    fn client(&mut self, client: usize) {
+        if !self.clients.open.values().any(|open| open.client == client) {
+            self.ask(client);
         }
         // After the faults only a few more: they show that the group serves.
-        let pause = if self.calm { 2_000 } else { self.rng.random_range(5..120) };
-        if self.now + pause + 5_000 < self.plan.busy + self.plan.calm {
-            self.after(pause, 0, Event::Client);
+        let pause = if self.calm { 1_000 } else { self.rng.random_range(5..150) };
+        if self.now + pause + 10_000 < self.plan.busy + self.plan.calm {
+            self.after(pause, 0, Event::Client(client));
         }
     }
 
-    fn fault(&mut self) {
+    fn ask(&mut self, client: usize) {
         let node = self.rng.random_range(0..self.nodes.len());
-        match self.rng.random_range(0..10) {
-            0..3 => {
-                let fault =
-                    if self.rng.random() { WriteFault::Lost } else { WriteFault::DurableButUnreported };
-                self.note(|| format!("n{node} disk: {fault:?} at the next sync"));
-                self.nodes[node].fail_next_sync(fault);
-            }
-            3..5 if self.nodes[node].driver.is_some() => {
-                let machine = self.rng.random();
-                self.crash(node, machine);
-            }
-            5..8 if self.nodes.len() > 1 => {
-                let ids: Vec<u64> = self.nodes.iter().map(|node| node.id).collect();
-                self.net.cut(&ids, &mut self.rng);
-                self.note(|| "network cut".into());
-                let delay = self.rng.random_range(100..8_000);
-                self.after(delay, 0, Event::Heal);
-            }
-            8 => {
-                let leader = self.nodes.iter_mut().find(|node| node.leads());
-                if let Some(driver) = leader.and_then(|node| node.driver.as_mut())
-                    && let Some(to) = driver.successor()
-                {
-                    driver.transfer_leader(to).unwrap();
+        // Mostly whoever believes to lead.
+        let leader = self.nodes.iter().position(Node::leads);
+        let node = leader.filter(|_| self.rng.random_range(0..4) > 0).unwrap_or(node);
+        let wish = self.clients.wish(client, &mut self.rng);
+        self.next_op += 1;
+        let op = self.next_op;
+        let command = self.clients.command(&wish, op);
+        let invoked = self.clients.moment(self.now);
+        self.clients.open.insert(op, Open { client, wish, invoked });
+        let patience = self.rng.random_range(1_000..9_000);
+        self.after(patience, 0, Event::GiveUp(op));
+        if self.nodes[node].paused_until > self.now || !self.nodes[node].late.is_empty() {
+            return; // nobody answers
+        }
+        match command {
+            None => {
+                self.oracle.ask(op);
+                match &mut self.nodes[node].driver {
+                    Some(driver) => driver.read_index(op, ReadMode::Safe),
+                    None => self.clients.refuse(op),
                 }
             }
-            _ => {}
+            Some(command) => {
+                let now_ms = EPOCH + self.now + self.nodes[node].ahead;
+                let data = Envelope { now_ms, command }.encode().expect("a command can be encoded");
+                match self.nodes[node].propose(op, data.clone()) {
+                    Ok(()) => {
+                        self.oracle.proposed += 1;
+                        self.oracle.propose(op, &data);
+                    }
+                    Err(_) => {
+                        self.oracle.refuse(op);
+                        self.clients.refuse(op);
+                    }
+                }
+            }
         }
-        let delay = self.rng.random_range(100..2_500);
-        self.after(delay, 0, Event::Fault);
+        self.pump(node);
     }
 }

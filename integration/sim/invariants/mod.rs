@@ -23,7 +23,6 @@ impl Invariants {
                 bounds::check(&status);
                 self.one_leader.check(&status);
             }
-            self.same_state.check(&node.state);
         }
         log_matching::check(nodes);
     }

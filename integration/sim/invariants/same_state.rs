@@ -3,18 +3,20 @@
 
 use std::collections::BTreeMap;
 
-use crate::node::State;
+use crate::node::Node;
 
 #[derive(Debug, Default)]
 pub struct SameState {
-    hashes: BTreeMap<u64, u64>,
+    digests: BTreeMap<u64, u64>,
 }
 
 impl SameState {
-    pub fn check(&mut self, state: &State) {
-        if state.applied > 0 {
-            let hash = *self.hashes.entry(state.applied).or_insert(state.hash);
-            assert_eq!(hash, state.hash, "states differ at index {}", state.applied);
+    pub fn check(&mut self, node: &Node) {
+        let applied = node.applied();
+        if applied > 1 {
+            let digest = node.disk.digest();
+            let before = *self.digests.entry(applied).or_insert(digest);
+            assert_eq!(before, digest, "states differ at index {applied}");
         }
     }
 }

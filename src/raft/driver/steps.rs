@@ -216,7 +216,20 @@ impl<L: LogStore, W> Driver<L, W> {
         self.staged.membership(&self.membership);
         self.held.push(Effect::MembershipChanged(self.membership.clone()));
         self.hold_apply = true;
+        self.step_down_if_removed();
         Ok(())
+    }
+
+    /// A leader that is no member any more goes at once (Raft thesis, 4.2.2). The library would let it
+    /// lead on, and then answer reads for a quorum it is not part of, or panic at the next commit. It
+    /// may have led without having proposed its removal: the entry can stem from a leader before.
+    fn step_down_if_removed(&mut self) {
+        if self.is_leader() && !self.membership.is_voter(self.config.id) {
+            // Tell the others once more how far is committed: they may need it to go on without us.
+            self.node.raft.ping();
+            let term = self.node.raft.term;
+            self.node.raft.become_follower(term, raft::INVALID_ID);
+        }
     }
 
     /// Raft hands out committed entries with every step; while the state is behind, one at a time.

@@ -253,6 +253,26 @@ fn leadership_is_handed_over() {
 }
 
 #[test]
+fn a_leader_that_is_removed_leads_no_more() {
+    for names in [&["a", "b"][..], &["a", "b", "c"]] {
+        let mut group = Group::of(names);
+        group.elect("a");
+        group.change("a", &MembershipChange::Remove(id_of("a"))).unwrap();
+        group.node("a").driver.read_index(1, ReadMode::Safe);
+        group.settle();
+        assert_ne!(group.node("a").driver.status().role, Role::Leader, "{names:?}");
+        assert_eq!(group.node("a").driver.quorum_heard(), None, "{names:?}: no lease");
+        group.ticks(60);
+        let leader = names.iter().find(|name| group.node(name).driver.is_ready());
+        assert!(leader.is_some_and(|leader| *leader != "a"), "{names:?}: {leader:?}");
+        group.node("a").driver.read_index(2, ReadMode::Safe);
+        group.ticks(100);
+        let read = group.node("a").reads.iter().find(|(ctx, _)| *ctx == 2).copied();
+        assert_eq!(read, Some((2, Err(ReadError::NoLeader))), "{names:?}");
+    }
+}
+
+#[test]
 fn a_server_joins_as_learner_with_a_snapshot_and_becomes_a_voter() {
     let mut group = Group::of(&["a"]);
     group.settle();

@@ -172,7 +172,9 @@ impl<T: Pack> Pack for Vec<T> {
             return out.nil();
         }
         out.array(self.len());
-        self.iter().for_each(|item| item.pack(out));
+        for item in self {
+            item.pack(out);
+        }
     }
 }
 

@@ -33,6 +33,7 @@ pub(super) struct Shared {
     pub limit: usize,
 }
 
+#[expect(clippy::struct_excessive_bools, reason = "they are independent facts of one session")]
 pub(super) struct Inner {
     pub streams: HashMap<u32, StreamState>,
     pub outgoing: Vec<u8>,

@@ -21,6 +21,7 @@ use crate::rpc::shapes::{
     Query, QuerySource, ReadOptions, ServiceList, ServiceName, ServiceNode, ServiceNodes, ServiceRequest,
     Services, Tags,
 };
+use crate::state::record::StringMap;
 use crate::state::view::Instance;
 
 /// The node distances are measured from: one of the own datacenter.
@@ -232,7 +233,7 @@ pub async fn node_checks(services: &RpcServices, body: &[u8]) -> Replied {
         services,
         body,
         |_, request: NodeRequest, options| {
-            Checks::new(ChecksOf::Node(request.node), Default::default(), "", &options.filter)
+            Checks::new(ChecksOf::Node(request.node), StringMap::new(), "", &options.filter)
         },
         |_, health_checks| Ok(HealthChecks { health_checks }),
     )

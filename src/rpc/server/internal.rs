@@ -23,7 +23,7 @@ fn dumped(entry: &Arc<NodeEntry>) -> shapes::NodeInfo {
     shapes::NodeInfo {
         address: node.address.clone(),
         checks: entry.checks.values().cloned().collect(),
-        id: node.id.to_string(),
+        id: node.id.clone(),
         meta: node.meta.clone(),
         node: node.node.to_string(),
         services: entry.services.values().cloned().collect(),

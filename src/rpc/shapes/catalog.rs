@@ -114,7 +114,9 @@ pub struct Tags(pub Vec<String>);
 impl Pack for Tags {
     fn pack(&self, out: &mut Packer) {
         out.array(self.0.len());
-        self.0.iter().for_each(|tag| out.str(tag));
+        for tag in &self.0 {
+            out.str(tag);
+        }
     }
 }
 
@@ -268,7 +270,7 @@ foreign! { RegisterRequest, own:
     "Service" => own.service, own.service;
     "SkipNodeUpdate" => own.skip_node_update, own.skip_node_update;
     "TaggedAddresses" => own.node.tagged_addresses, own.node.tagged_addresses;
-    "Token" => Ignored::default(), "";
+    "Token" => Ignored, "";
 }
 
 foreign! { DeregisterRequest, own:
@@ -276,7 +278,7 @@ foreign! { DeregisterRequest, own:
     "Datacenter" => own.datacenter, own.datacenter;
     "Node" => own.node, own.node;
     "ServiceID" => own.service_id, own.service_id;
-    "Token" => Ignored::default(), "";
+    "Token" => Ignored, "";
 }
 
 /// A value nobody reads.
