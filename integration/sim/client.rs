@@ -163,7 +163,11 @@ impl Clients {
     pub fn command(&self, wish: &Wish, op: Op) -> Option<Command> {
         Some(match wish {
             Wish::Node => Command::Register(Box::new(Register {
-                node: NodeRecord { node: NODE.into(), address: format!("10.0.0.{op}"), ..NodeRecord::default() },
+                node: NodeRecord {
+                    node: NODE.into(),
+                    address: format!("10.0.0.{op}"),
+                    ..NodeRecord::default()
+                },
                 ..Register::default()
             })),
             Wish::Session(id, kind) => Command::SessionCreate(SessionRecord {
@@ -175,7 +179,9 @@ impl Clients {
             }),
             Wish::Call(Call::Get { .. }) => return None,
             Wish::Call(Call::End { session }) => Command::SessionDestroy { id: self.id(*session) },
-            Wish::Call(Call::Txn(steps)) => Command::Txn(steps.iter().map(|step| self.txn_step(step, op)).collect()),
+            Wish::Call(Call::Txn(steps)) => {
+                Command::Txn(steps.iter().map(|step| self.txn_step(step, op)).collect())
+            }
             Wish::Call(call) => Command::Kv(self.kv(call, op)),
         })
     }
@@ -228,7 +234,9 @@ impl Clients {
                 Answer::Txn(Some(results.iter().map(|result| self.row(result)).collect()))
             }
             (Wish::Call(_), Outcome::TxnFailed(_)) => Answer::Txn(None),
-            (Wish::Call(Call::Acquire { .. }), Outcome::Refused(text)) if text.contains("invalid session") => {
+            (Wish::Call(Call::Acquire { .. }), Outcome::Refused(text))
+                if text.contains("invalid session") =>
+            {
                 Answer::NoSession
             }
             other => panic!("operation {op} cannot end like this: {other:?}"),
@@ -238,7 +246,8 @@ impl Clients {
 
     fn row(&self, result: &TxnResult) -> Row {
         let TxnResult::Kv(entry) = result else { panic!("only keys were asked for: {result:?}") };
-        let value = (!entry.value.is_empty()).then(|| u64::from_be_bytes(entry.value[..].try_into().unwrap()));
+        let value =
+            (!entry.value.is_empty()).then(|| u64::from_be_bytes(entry.value[..].try_into().unwrap()));
         Row {
             value,
             session: entry.session.as_deref().map(|id| self.session(id)),

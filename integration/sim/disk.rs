@@ -54,7 +54,13 @@ impl ReadStore for StateDisk {
         Ok(row.is_some())
     }
 
-    fn scan_from(&self, table: Table, prefix: &[u8], from: &[u8], visit: Visit<'_>) -> Result<(), StateError> {
+    fn scan_from(
+        &self,
+        table: Table,
+        prefix: &[u8],
+        from: &[u8],
+        visit: Visit<'_>,
+    ) -> Result<(), StateError> {
         let rows = self.images().live.clone();
         let start = Bound::Included((table, from.max(prefix).to_vec()));
         for ((found, key), row) in rows.range((start, Bound::Unbounded)) {
@@ -93,7 +99,12 @@ impl WriteStore for StateDisk {
 
     fn clear(&self, table: Table) -> Result<(), StateError> {
         let mut images = self.images();
-        images.live = images.live.iter().filter(|((found, _), _)| *found != table).map(|(key, row)| (key.clone(), row.clone())).collect();
+        images.live = images
+            .live
+            .iter()
+            .filter(|((found, _), _)| *found != table)
+            .map(|(key, row)| (key.clone(), row.clone()))
+            .collect();
         Ok(())
     }
 

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tribune::raft::log::WriteFault;
 use tribune::raft::{
-    Committed, Driver, DriverConfig, Effect, Manifest, Membership, MembershipChange, ProposalId, ProposeError,
-    RaftError, ServerRecord,
+    Committed, Driver, DriverConfig, Effect, Manifest, Membership, MembershipChange, ProposalId,
+    ProposeError, RaftError, ServerRecord,
 };
 use tribune::state::{Outcome, StateMachine, snapshot};
 
@@ -105,7 +105,8 @@ impl Node {
         self.life += 1;
         self.installing = None;
         self.log.crash(); // power on: what was not synced is gone
-        let machine = StateMachine::open(Box::new(self.disk.clone())).expect("a state opens from its own disk");
+        let machine =
+            StateMachine::open(Box::new(self.disk.clone())).expect("a state opens from its own disk");
         let applied = machine.applied_index();
         let driver = Driver::open(self.config.clone(), self.log.clone(), applied, seed);
         self.driver = Some(driver.expect("a server must start from its own disks"));

@@ -98,7 +98,8 @@ pub struct World {
 impl World {
     pub fn new(seed: u64, plan: Plan) -> Self {
         let founding = Membership::founding((0..plan.servers).map(server));
-        let mut nodes: Vec<Node> = (0..plan.servers).map(|number| Node::new(number, Some(&founding))).collect();
+        let mut nodes: Vec<Node> =
+            (0..plan.servers).map(|number| Node::new(number, Some(&founding))).collect();
         nodes.extend((0..plan.spares).map(|number| Node::new(plan.servers + number, None)));
         let mut rng = ChaCha8Rng::seed_from_u64(seed);
         if plan.faults {
@@ -214,7 +215,9 @@ impl World {
     /// The node an event is for.
     fn whose(&self, event: &Event) -> Option<usize> {
         match event {
-            Event::Tick(node) | Event::Apply(node) | Event::Flush(node) | Event::Install(node, _) => Some(*node),
+            Event::Tick(node) | Event::Apply(node) | Event::Flush(node) | Event::Install(node, _) => {
+                Some(*node)
+            }
             Event::Deliver(bytes) => {
                 let to = PeerMessage::decode(bytes).expect("what a driver sends can be read").to();
                 self.nodes.iter().position(|node| node.id == to)
