@@ -19,6 +19,13 @@ struct Images {
     durable: Rows,
 }
 
+impl Images {
+    fn clear(&mut self, table: Table) {
+        let kept = self.live.iter().filter(|((found, _), _)| *found != table);
+        self.live = kept.map(|(key, row)| (key.clone(), row.clone())).collect();
+    }
+}
+
 /// The store of a state. Clones share the disk.
 #[derive(Debug, Clone, Default)]
 pub struct StateDisk {
@@ -84,9 +91,10 @@ impl WriteStore for StateDisk {
         let mut images = self.images();
         for change in changes {
             match change {
-                Change::Put(table, key, row) => images.live.insert((*table, key.clone()), row.clone()),
-                Change::Delete(table, key) => images.live.remove(&(*table, key.clone())),
-            };
+                Change::Put(table, key, row) => drop(images.live.insert((*table, key.clone()), row.clone())),
+                Change::Delete(table, key) => drop(images.live.remove(&(*table, key.clone()))),
+                Change::Clear(table) => images.clear(*table),
+            }
         }
         Ok(())
     }
@@ -99,12 +107,7 @@ impl WriteStore for StateDisk {
 
     fn clear(&self, table: Table) -> Result<(), StateError> {
         let mut images = self.images();
-        images.live = images
-            .live
-            .iter()
-            .filter(|((found, _), _)| *found != table)
-            .map(|(key, row)| (key.clone(), row.clone()))
-            .collect();
+        images.clear(table);
         Ok(())
     }
 
