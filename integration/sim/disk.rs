@@ -19,11 +19,10 @@ struct Images {
     durable: Rows,
 }
 
-impl Images {
-    fn clear(&mut self, table: Table) {
-        let kept = self.live.iter().filter(|((found, _), _)| *found != table);
-        self.live = kept.map(|(key, row)| (key.clone(), row.clone())).collect();
-    }
+/// All rows but those of one table.
+fn without(rows: &Rows, table: Table) -> Rows {
+    let others = rows.iter().filter(|((found, _), _)| *found != table);
+    others.map(|(key, row)| (key.clone(), row.clone())).collect()
 }
 
 /// The store of a state. Clones share the disk.
@@ -91,9 +90,13 @@ impl WriteStore for StateDisk {
         let mut images = self.images();
         for change in changes {
             match change {
-                Change::Put(table, key, row) => drop(images.live.insert((*table, key.clone()), row.clone())),
-                Change::Delete(table, key) => drop(images.live.remove(&(*table, key.clone()))),
-                Change::Clear(table) => images.clear(*table),
+                Change::Put(table, key, row) => {
+                    images.live.insert((*table, key.clone()), row.clone());
+                }
+                Change::Delete(table, key) => {
+                    images.live.remove(&(*table, key.clone()));
+                }
+                Change::Clear(table) => images.live = without(&images.live, *table),
             }
         }
         Ok(())
@@ -107,7 +110,7 @@ impl WriteStore for StateDisk {
 
     fn clear(&self, table: Table) -> Result<(), StateError> {
         let mut images = self.images();
-        images.clear(table);
+        images.live = without(&images.live, table);
         Ok(())
     }
 

@@ -142,26 +142,25 @@ fn service_check(json: Json) -> Decoded<ServiceCheckRef> {
     Ok(check)
 }
 
-/// Creates a session as HTTP asks for it and gives its id back.
+/// Creates a session and gives its id back.
 ///
 /// # Errors
-/// As [`create_settled`].
+/// [`EndpointError::Refused`] for a missing node or check, a critical check, or a behavior or TTL
+/// that is not allowed; and whatever proposing gives.
 pub async fn create(
     endpoints: &Endpoints,
     datacenter: Option<&str>,
     mut request: SessionRequest,
 ) -> Result<Arc<str>, EndpointError> {
     request.settle_checks();
-    create_settled(endpoints, datacenter, request).await
+    create_as_asked(endpoints, datacenter, request).await
 }
 
-/// Creates a session whose lists of checks say what they mean: the agent that was asked over HTTP has
-/// settled them, and doing it again would empty them.
+/// As [`create`], for requests whose lists of checks mean what they say: an agent has settled them already.
 ///
 /// # Errors
-/// [`EndpointError::Refused`] for a missing node or check, a critical check, or a behavior or TTL
-/// that is not allowed; and whatever proposing gives.
-pub async fn create_settled(
+/// As [`create`].
+pub async fn create_as_asked(
     endpoints: &Endpoints,
     datacenter: Option<&str>,
     request: SessionRequest,

@@ -15,7 +15,7 @@ pub async fn apply(services: &RpcServices, body: &[u8]) -> Replied {
     let (endpoints, datacenter) = (&services.endpoints, Some(datacenter.as_str()));
     match op.as_str() {
         "create" => {
-            let id = session::create_settled(endpoints, datacenter, session.into()).await?;
+            let id = session::create_as_asked(endpoints, datacenter, session.into()).await?;
             Ok(to_bytes(&&*id))
         }
         "destroy" if session.id.is_empty() => {
