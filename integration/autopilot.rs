@@ -115,7 +115,7 @@ fn three_servers_look_after_each_other() {
         assert_eq!(servers.as_array().unwrap().len(), 3, "{servers}");
         let unknown = agent.delete("/v1/operator/raft/peer?id=nobody");
         assert_eq!(unknown.status, 500);
-        let text = unknown.text().to_owned();
+        let text = unknown.text().clone();
         assert!(text.ends_with("id \"nobody\" was not found in the Raft configuration"), "{text}");
         let (code, out, err) = cli(agent, &["operator", "raft", "list-peers"]);
         assert_eq!((code, out.lines().count()), (Some(0), 4), "{out}{err}");

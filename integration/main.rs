@@ -18,6 +18,7 @@ mod kv;
 mod layering;
 mod local_state;
 mod readme;
+mod restore;
 mod serf_interop;
 mod sessions;
 mod start_stop;

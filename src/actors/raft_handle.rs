@@ -319,19 +319,17 @@ impl LeaderRead for RaftHandle {
 
     fn barrier(&self) -> Result<Option<BoxFuture<'_, Result<(), EndpointError>>>, EndpointError> {
         self.metrics.count(Counter::RaftVerifyLeader);
-        match self.published.lease_until.load(Ordering::Acquire) {
+        if self.published.lease_until.load(Ordering::Acquire) == LONE {
             // Alone, nobody else can have been elected; and a write is answered only when it is
             // published, so whatever was acknowledged before this read is visible to it.
-            LONE => Ok(None),
-            _ => {
-                let (asked, confirmed) = (Instant::now(), self.read_index(ReadMode::Safe));
-                Ok(Some(Box::pin(async move {
-                    let answer = confirmed.await;
-                    self.metrics.time(Timer::RpcConsistentRead, asked.elapsed());
-                    answer
-                })))
-            }
+            return Ok(None);
         }
+        let (asked, confirmed) = (Instant::now(), self.read_index(ReadMode::Safe));
+        Ok(Some(Box::pin(async move {
+            let answer = confirmed.await;
+            self.metrics.time(Timer::RpcConsistentRead, asked.elapsed());
+            answer
+        })))
     }
 
     fn lease(&self) -> Result<Option<BoxFuture<'_, Result<(), EndpointError>>>, EndpointError> {

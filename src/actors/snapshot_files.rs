@@ -215,6 +215,15 @@ impl SnapshotFiles {
         Ok(SnapshotReader { file, at: 0, size })
     }
 
+    /// Removes data that is of no more use.
+    pub fn remove(&self, name: &str) {
+        let mut kept = self.shared.kept.lock();
+        let found = kept.whole.iter().position(|whole| whole.name == name);
+        if let Some(old) = found.and_then(|at| kept.whole.remove(at)) {
+            self.discard(&old);
+        }
+    }
+
     /// Names of what is here, oldest first.
     pub fn names(&self) -> Vec<String> {
         self.shared.kept.lock().whole.iter().map(|whole| whole.name.clone()).collect()
@@ -267,12 +276,18 @@ impl SnapshotFiles {
 
     fn prune(&self, kept: &mut Kept) {
         while kept.whole.len() > KEPT {
-            let old = kept.whole.pop_front();
-            if let (Some(directory), Some(old)) = (&self.shared.directory, old)
-                && let Err(error) = fs::remove_file(directory.join(&old.name))
-            {
-                tracing::warn!(snapshot = old.name, error = %error, "cannot remove the data of an old snapshot");
+            if let Some(old) = kept.whole.pop_front() {
+                self.discard(&old);
             }
+        }
+    }
+
+    /// A file without a name goes with its last reader by itself.
+    fn discard(&self, old: &Whole) {
+        if let Some(directory) = &self.shared.directory
+            && let Err(error) = fs::remove_file(directory.join(&old.name))
+        {
+            tracing::warn!(snapshot = old.name, error = %error, "cannot remove the data of an old snapshot");
         }
     }
 }
@@ -329,22 +344,20 @@ impl SnapshotWriter {
         let failed = |doing| io_error(doing, self.part.as_deref().unwrap_or(Path::new("a temporary file")));
         self.out.flush().map_err(failed("write"))?;
         let file = self.out.get_ref();
-        let whole = match (&self.part, &self.files.shared.directory) {
-            (Some(part), Some(directory)) => {
-                file.sync_all().map_err(failed("sync"))?;
-                fs::rename(part, directory.join(&self.name)).map_err(failed("rename"))?;
-                // The name is there for sure once its directory is synced, and the directory once its parent is.
-                for directory in [Some(directory.as_path()), directory.parent()].into_iter().flatten() {
-                    File::open(directory)
-                        .and_then(|directory| directory.sync_all())
-                        .map_err(io_error("sync", directory))?;
-                }
-                Whole { name: self.name.clone(), file: None }
+        let name = self.name.clone();
+        let whole = if let (Some(part), Some(directory)) = (&self.part, &self.files.shared.directory) {
+            file.sync_all().map_err(failed("sync"))?;
+            fs::rename(part, directory.join(&name)).map_err(failed("rename"))?;
+            // The name is there for sure once its directory is synced, and the directory once its parent is.
+            for directory in [Some(directory.as_path()), directory.parent()].into_iter().flatten() {
+                File::open(directory)
+                    .and_then(|directory| directory.sync_all())
+                    .map_err(io_error("sync", directory))?;
             }
-            _ => {
-                let file = file.try_clone().map_err(failed("keep"))?;
-                Whole { name: self.name.clone(), file: Some(Arc::new(file)) }
-            }
+            Whole { name, file: None }
+        } else {
+            let file = file.try_clone().map_err(failed("keep"))?;
+            Whole { name, file: Some(Arc::new(file)) }
         };
         self.part = None;
         self.files.keep(whole);

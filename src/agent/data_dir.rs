@@ -5,6 +5,7 @@
 //! | `tribune.lock` | held by the running agent, its process id inside |
 //! | `node-id` | UUID of the node, as Consul keeps it |
 //! | `raft/` | the log of a server; `peers.json` there recovers it, see `agent::recovery` |
+//! | `raft/snapshots/` | data of snapshots of the state, see `actors::snapshot_files` |
 //! | `state/` | the tables of a server |
 //! | `services/`, `checks/` | definitions and statuses of this agent, see `actors::local_state::disk` |
 

@@ -64,8 +64,8 @@ use ground::{Ground, Opening};
 use links::{LateBound, LeaderClocks, SessionClocks};
 use options::{AgentOptions, Configuration, LiveSettings};
 use parts::{
-    TICK, own_record, snapshot_files, start_checks, start_local_state, start_server, start_soft_actors,
-    state_followers,
+    ServerLinks, TICK, own_record, snapshot_files, start_checks, start_local_state, start_server,
+    start_soft_actors, state_followers,
 };
 use proposer::LogProposer;
 use restore::LogRestore;
@@ -180,16 +180,8 @@ fn start(options: &AgentOptions, log: Telemetry) -> Result<Running, StartError> 
     let cluster = Cluster::start(&options.cluster, facts, gossip.pools().lan.clone(), data)?;
     let links = cluster.links();
     let followers = state_followers(&late_sessions, &late_leader);
-    let server = start_server(
-        options,
-        facts,
-        data_dir.as_ref(),
-        followers,
-        snapshots,
-        published,
-        links.clone(),
-        metrics,
-    )?;
+    let speaks_to = ServerLinks { followers, leadership: published, peers: links.clone() };
+    let server = start_server(options, facts, data_dir.as_ref(), snapshots, speaks_to, metrics)?;
     let server = ManuallyDrop::new(server);
     let handle = server.raft.handle.clone();
     let state = server.state.clone();

@@ -64,15 +64,23 @@ pub fn own_record(options: &AgentOptions, facts: &AgentFacts) -> ServerRecord {
     }
 }
 
-/// Opens the state and the log, and starts both.
+/// Whom a server's state and log speak to.
+pub struct ServerLinks {
+    /// Told what happens in the state.
+    pub followers: Sender<StateChanged>,
+    /// Told of leadership.
+    pub leadership: Sender<Arc<Leadership>>,
+    /// The other servers.
+    pub peers: Links,
+}
+
+/// Opens the state and the log, and starts both. `snapshots` holds the data of snapshots.
 pub fn start_server(
     options: &AgentOptions,
     facts: &AgentFacts,
     data_dir: Option<&DataDir>,
-    followers: Sender<StateChanged>,
     snapshots: SnapshotFiles,
-    leadership: Sender<Arc<Leadership>>,
-    links: Links,
+    links: ServerLinks,
     metrics: &Arc<Metrics>,
 ) -> Result<Server, StartError> {
     let fail_stop: Arc<dyn FailStop> = Arc::new(ExitProcess);
@@ -95,7 +103,7 @@ pub fn start_server(
         machine,
         snapshots,
         options.raft_snapshot_threshold,
-        followers,
+        links.followers,
         Arc::clone(metrics),
         Arc::clone(&fail_stop),
     ));
@@ -114,11 +122,11 @@ pub fn start_server(
         driver,
         tick,
         applied_index,
-        on_leadership: leadership,
+        on_leadership: links.leadership,
         metrics: Arc::clone(metrics),
     };
     let applier = kv_store.applier();
-    let peers: Box<dyn PeerTransport> = Box::new(RaftLinks(links));
+    let peers: Box<dyn PeerTransport> = Box::new(RaftLinks(links.peers));
     let raft = match data_dir {
         Some(directory) => {
             let log = LogDisk::open(&directory.join("raft"))?;

@@ -274,12 +274,12 @@ impl EventBus for LoneBus {
 
 /// Servers that have a state and tell all of it, whatever they are asked; they write nothing.
 pub struct Mirror {
-    view: View,
+    pub(super) view: View,
     /// How old their answers are.
     pub last_contact: Duration,
     /// They do not answer.
     pub silent: bool,
-    asked: Mutex<Vec<(Question, QueryOptions)>>,
+    pub(super) asked: Mutex<Vec<(Question, QueryOptions)>>,
 }
 
 impl Mirror {

@@ -55,7 +55,7 @@ impl Inbound {
         match self.run(stream).await {
             Ok(()) => {}
             Err(FrameError::Io(error)) => {
-                debug!(target: "agent.server.raft", peer, error = %error, "a server hung up")
+                debug!(target: "agent.server.raft", peer, error = %error, "a server hung up");
             }
             Err(error) => {
                 warn!(target: "agent.server.raft", peer, error = %error, "closing the connection of a server");

@@ -122,7 +122,9 @@ impl Task {
         let mut pause = BACK_OFF.0;
         let mut batch = Vec::with_capacity(TOGETHER);
         while self.waiting.recv_many(&mut batch, TOGETHER).await > 0 {
-            batch.iter().for_each(|what| self.load.remove(what));
+            for what in &batch {
+                self.load.remove(what);
+            }
             match dial(&self.shared, &self.peer).await {
                 Ok(stream) => {
                     self.reached(true, None);
@@ -246,7 +248,9 @@ async fn write_all(
         if waiting.recv_many(batch, TOGETHER).await == 0 {
             return std::io::Error::from(std::io::ErrorKind::NotConnected).into();
         }
-        batch.iter().for_each(|what| load.remove(what));
+        for what in batch.iter() {
+            load.remove(what);
+        }
     }
 }
 

@@ -86,7 +86,7 @@ impl Shared {
 #[derive(Clone)]
 pub struct Links {
     shared: Arc<Shared>,
-    links: Arc<Mutex<HashMap<u64, Link>>>,
+    by_peer: Arc<Mutex<HashMap<u64, Link>>>,
     runtime: Handle,
 }
 
@@ -99,7 +99,7 @@ impl Links {
         runtime: Handle,
     ) -> Self {
         let shared = Shared { settings, directory, news: Mutex::new(None), data };
-        Self { shared: Arc::new(shared), links: Arc::default(), runtime }
+        Self { shared: Arc::new(shared), by_peer: Arc::default(), runtime }
     }
 
     /// The server with this raft ID, if it is known.
@@ -137,7 +137,7 @@ impl Links {
     }
 
     fn queue(&self, to: &ServerRecord, what: Outgoing) -> Result<(), Outgoing> {
-        let mut links = self.links.lock();
+        let mut links = self.by_peer.lock();
         let link = links
             .entry(to.raft_id())
             .or_insert_with(|| Link::start(to.clone(), Arc::clone(&self.shared), &self.runtime));

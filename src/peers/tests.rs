@@ -229,7 +229,7 @@ async fn what_was_sent_may_have_happened() {
     let asked = links.request(&to, &request);
     let nothing = Request::Admin(Bytes::new());
     let first = links.request(&to, &nothing);
-    let (answer, _) = futures::future::join(asked, async {
+    let (answer, ()) = futures::future::join(asked, async {
         first.await.unwrap();
         task.abort();
     })

@@ -167,10 +167,10 @@ impl<L: LogStore> Storage for LogView<L> {
     }
 
     fn snapshot(&self, request_index: u64, to: u64) -> raft::Result<Snapshot> {
-        let usable = self
-            .snapshot
-            .as_ref()
-            .filter(|manifest| manifest.index >= request_index && manifest.index >= self.truncated.index);
+        // One made before a server was added does not know it, and that server's raft would not have it.
+        let usable = self.snapshot.as_ref().filter(|manifest| {
+            manifest.index >= request_index.max(self.truncated.index) && manifest.membership.contains(to)
+        });
         let Some((manifest, data)) = usable.and_then(|manifest| Some((manifest, manifest.encode().ok()?)))
         else {
             self.wanted.set(Some(to));

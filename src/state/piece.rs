@@ -195,7 +195,7 @@ mod tests {
         assert_eq!(found.len(), 1);
         assert_eq!(found[0].entry.node.address, "10.0.0.1");
         assert_eq!(found[0].checks().count(), 1);
-        assert_eq!(view.node_sessions.get("one").map(|ids| ids.len()), Some(1));
+        assert_eq!(view.node_sessions.get("one").map(imbl::OrdSet::len), Some(1));
         assert_eq!(state.kv_get(b"k", |row| row.indexes.modify_index).unwrap(), Some(2));
         assert_eq!(state.kv_get(b"j", |row| row.value.len()).unwrap(), Some(0));
         assert!(nothing().view().nodes.is_empty());

@@ -119,6 +119,8 @@ pub(super) fn install(
     }
     machine.install(files.open(&manifest.data)?)?;
     info!(target: TARGET, index = found, bytes = manifest.size, took = ?begun.elapsed(), "installed a snapshot");
+    // The state has it durably; should the log not know that yet, it will see it by the applied index.
+    files.remove(&manifest.data);
     Ok(())
 }
 

@@ -281,7 +281,14 @@ fn a_new_server_gets_the_state_and_then_the_log() {
         write(&a, 100..200).await;
         until("the log", || b.key("key/199").is_some()).await;
         until("the same state", || same_state(&a, &b)).await;
-        no_failures(&[&a, &b]);
+        // The snapshot made for one server does not know the next.
+        let c = start(&net, "c", None, &Disk::new());
+        a.node.handle.propose_membership(MembershipChange::AddVoter(record("c"))).await.unwrap();
+        until("the state", || c.key("key/199").is_some()).await;
+        write(&a, 200..220).await;
+        until("the same state", || same_state(&a, &c)).await;
+        no_failures(&[&a, &b, &c]);
+        c.stop(&net).await;
         a.stop(&net).await;
         b.stop(&net).await;
     });

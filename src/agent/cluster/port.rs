@@ -120,7 +120,7 @@ impl ServerPort {
             match doors.of(byte) {
                 Some(door) => door(stream, peer).await,
                 None => {
-                    warn!(target: "agent.server", peer = %peer, byte, "unrecognized RPC byte, closing the connection")
+                    warn!(target: "agent.server", peer = %peer, byte, "unrecognized RPC byte, closing the connection");
                 }
             }
         });
@@ -175,20 +175,21 @@ mod tests {
     }
 
     /// A door that says which it is and keeps the connection until the other side ends it.
-    fn door(name: &'static str) -> Option<Door> {
-        Some(Arc::new(move |mut stream: TcpStream, _| {
+    fn door(name: &'static str) -> Door {
+        Arc::new(move |mut stream: TcpStream, _| {
             Box::pin(async move {
                 let _ = stream.write_all(name.as_bytes()).await;
                 let _ = stream.read_u8().await;
             })
-        }))
+        })
     }
 
     async fn open(most: usize) -> (SocketAddr, watch::Sender<bool>) {
         let port = ServerPort::bind(&options(most)).unwrap();
         let address = port.socket.lock().as_ref().unwrap().local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
-        let doors = Doors { peers: door("peers"), multiplexed: door("multi"), ..Doors::default() };
+        let doors =
+            Doors { peers: Some(door("peers")), multiplexed: Some(door("multi")), ..Doors::default() };
         tokio::spawn(port.run(doors, stopped));
         (address, stop)
     }

@@ -267,7 +267,7 @@ fn a_leader_that_is_removed_leads_no_more() {
         assert!(leader.is_some_and(|leader| *leader != "a"), "{names:?}: {leader:?}");
         group.node("a").driver.read_index(2, ReadMode::Safe);
         group.ticks(100);
-        let read = group.node("a").reads.iter().find(|(ctx, _)| *ctx == 2).cloned();
+        let read = group.node("a").reads.iter().find(|(ctx, _)| *ctx == 2).copied();
         assert_eq!(read, Some((2, Err(ReadError::NoLeader))), "{names:?}");
     }
 }

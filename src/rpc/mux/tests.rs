@@ -214,7 +214,7 @@ async fn streams_are_bounded() {
 async fn who_does_not_answer_pings_is_let_go() {
     let (one, other) = duplex(1 << 20);
     let (read, write) = split(other);
-    let pings = Pings { interval: Duration::from_millis(100), timeout: Duration::from_millis(1_000) };
+    let pings = Pings { interval: Duration::from_millis(100), timeout: Duration::from_secs(1) };
     let (mut hand, server) = (Hand(one), Session::start(read, write, LIMIT, true, pings));
     let ping = hand.next().await;
     assert_eq!((ping.kind, ping.flags, ping.length), (Kind::Ping, Flags::SYN, 0));

@@ -259,7 +259,7 @@ async fn keys_are_written_read_and_waited_for() {
     assert_eq!(&*first.own.entries[0].value, b"1");
     assert!(first.common.known_leader && first.common.index > 0);
     let waiting = get("a/b", first.common.index);
-    let (woken, _) = futures::join!(caller.call::<Reply<DirEntries>>("KVS.Get", &waiting), async {
+    let (woken, ()) = futures::join!(caller.call::<Reply<DirEntries>>("KVS.Get", &waiting), async {
         assert_eq!(caller.call::<bool>("KVS.Apply", &set("a/b", "2")).await, Ok(false));
     });
     let woken = woken.unwrap();
