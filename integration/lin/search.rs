@@ -37,9 +37,9 @@ pub struct Limits {
 }
 
 impl Default for Limits {
-    /// Some tens of seconds and some 500 MB at worst.
+    /// Some seconds (unoptimized: tens of them) and some 300 MB at worst.
     fn default() -> Self {
-        Self { steps: 8_000_000, words: 40_000_000 }
+        Self { steps: 1_000_000, words: 40_000_000 }
     }
 }
 
