@@ -4,8 +4,8 @@ use crate::raft::membership::ServerRecord;
 use crate::raft::reads::ReadMode;
 
 mod group;
-mod snapshots;
 mod recovery;
+mod snapshots;
 
 use group::{Group, Node, Waiter, id_of, server};
 
