@@ -54,6 +54,9 @@ pub struct Node {
     sequence: u64,
 }
 
+/// Effects, and whether each waited for a sync.
+pub type Pumped = Vec<(Effect<Op>, bool)>;
+
 impl Node {
     /// `founding` is `None` for a server that is added later.
     pub fn new(number: usize, founding: Option<&Membership>) -> Self {
@@ -150,7 +153,7 @@ impl Node {
     }
 
     /// Effects of a pump, or none if the disk failed in it; with each whether it waited for a sync.
-    pub fn pump(&mut self) -> (Vec<(Effect<Op>, bool)>, Result<(), RaftError>) {
+    pub fn pump(&mut self) -> (Pumped, Result<(), RaftError>) {
         let mut effects = Vec::new();
         let (log, before) = (self.log.clone(), self.log.syncs());
         let result = match &mut self.driver {
@@ -187,7 +190,7 @@ impl Node {
     }
 
     /// A manifest of the state as it is.
-    pub fn manifest(&self, name: String, index: u64) -> Manifest {
+    pub fn manifest(name: String, index: u64) -> Manifest {
         Manifest { index, data: name, ..Manifest::default() }
     }
 

@@ -184,7 +184,7 @@ mod tests {
         })
     }
 
-    async fn open(most: usize) -> (SocketAddr, watch::Sender<bool>) {
+    fn open(most: usize) -> (SocketAddr, watch::Sender<bool>) {
         let port = ServerPort::bind(&options(most)).unwrap();
         let address = port.socket.lock().as_ref().unwrap().local_addr().unwrap();
         let (stop, stopped) = watch::channel(false);
@@ -207,7 +207,7 @@ mod tests {
 
     #[tokio::test]
     async fn the_first_byte_says_what_a_connection_is() {
-        let (address, _stop) = open(100).await;
+        let (address, _stop) = open(100);
         let table = [
             (Some(peers::FIRST_BYTE), "peers"),
             (Some(4), "multi"),
@@ -224,7 +224,7 @@ mod tests {
 
     #[tokio::test]
     async fn one_address_has_so_many_connections() {
-        let (address, _stop) = open(1).await;
+        let (address, _stop) = open(1);
         let mut first = TcpStream::connect(address).await.unwrap();
         first.write_u8(4).await.unwrap();
         first.read_exact(&mut [0; 5]).await.unwrap();
