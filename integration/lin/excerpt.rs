@@ -58,7 +58,7 @@ pub(super) fn check_within(history: &History, limits: Limits) -> Result<(), Viol
                 let operations = group.operations.len();
                 undecided = Err(Violation::Undecided { keys: group.keys, operations });
             }
-            Verdict::Violated { .. } => return Err(cut_down(group, &history.sessions, limits)),
+            Verdict::Violated { .. } => return Err(cut_down(&group, &history.sessions, limits)),
         }
     }
     undecided
@@ -89,7 +89,7 @@ fn until(group: &Group, time: u64) -> Group {
     Group { keys: group.keys.clone(), operations: operations.collect() }
 }
 
-fn cut_down(group: Group, sessions: &[SessionKind], limits: Limits) -> Violation {
+fn cut_down(group: &Group, sessions: &[SessionKind], limits: Limits) -> Violation {
     let violated = |group: &Group| matches!(examine(group, sessions, limits), Verdict::Violated { .. });
     let mut times: Vec<u64> =
         group.operations.iter().filter_map(|operation| Some(operation.answered.as_ref()?.0)).collect();
@@ -98,13 +98,13 @@ fn cut_down(group: Group, sessions: &[SessionKind], limits: Limits) -> Violation
     let (mut low, mut high) = (0, times.len().saturating_sub(1));
     while low < high {
         let middle = usize::midpoint(low, high);
-        if violated(&until(&group, times[middle])) {
+        if violated(&until(group, times[middle])) {
             high = middle;
         } else {
             low = middle + 1;
         }
     }
-    let mut least = until(&group, times.get(low).copied().unwrap_or(u64::MAX));
+    let mut least = until(group, times.get(low).copied().unwrap_or(u64::MAX));
     least.operations.retain(|operation| operation.answered.is_some() || !operation.call.only_reads());
     // Reads change nothing, so a history without one allows more: if it is still violated, fine.
     let mut size = least.operations.len();

@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tribune::raft::log::WriteFault;
 use tribune::raft::{
-    Committed, Driver, DriverConfig, Effect, Manifest, Membership, MembershipChange, ProposalId,
-    ProposeError, RaftError, ServerRecord,
+    Committed, Driver, DriverConfig, Effect, Membership, MembershipChange, ProposalId, ProposeError,
+    RaftError, ServerRecord,
 };
 use tribune::state::{Outcome, StateMachine, snapshot};
 
@@ -25,6 +25,9 @@ pub fn server(number: usize) -> ServerRecord {
 }
 
 pub type SimDriver = Driver<LogDisk, Op>;
+
+/// Effects of a pump; with each whether it waited for a sync.
+pub type Pumped = Vec<(Effect<Op>, bool)>;
 
 pub struct Node {
     pub id: u64,
@@ -150,7 +153,7 @@ impl Node {
     }
 
     /// Effects of a pump, or none if the disk failed in it; with each whether it waited for a sync.
-    pub fn pump(&mut self) -> (Vec<(Effect<Op>, bool)>, Result<(), RaftError>) {
+    pub fn pump(&mut self) -> (Pumped, Result<(), RaftError>) {
         let mut effects = Vec::new();
         let (log, before) = (self.log.clone(), self.log.syncs());
         let result = match &mut self.driver {
@@ -184,11 +187,6 @@ impl Node {
     pub fn install(&mut self, image: &[u8]) -> u64 {
         let machine = self.machine.as_mut().expect("it is up");
         machine.install(image).expect("an image can be installed")
-    }
-
-    /// A manifest of the state as it is.
-    pub fn manifest(&self, name: String, index: u64) -> Manifest {
-        Manifest { index, data: name, ..Manifest::default() }
     }
 
     /// A key as its state holds it; `session` gives the number of a session.
