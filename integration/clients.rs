@@ -269,6 +269,25 @@ fn itself(server: &Agent, client: &Agent) {
     assert_eq!(answer.text(), "keyring operations must run against a server node");
 }
 
+fn operators(server: &Agent, client: &Agent) {
+    same(server, client, "/v1/operator/raft/configuration");
+    same(server, client, "/v1/operator/autopilot/configuration");
+    let health = client.get("/v1/operator/autopilot/health").json();
+    assert_eq!(health["Servers"][0]["Name"], "server");
+}
+
+/// A snapshot taken and put back through a client.
+fn snapshots(server: &Agent, client: &Agent) {
+    client.put("/v1/kv/saved", "before").expect(200);
+    let archive = client.get("/v1/snapshot").expect(200);
+    assert!(archive.index() > 0);
+    client.put("/v1/kv/saved", "after").expect(200);
+    client.put("/v1/snapshot", &archive.body).expect(200);
+    until("the key as it was", LIMIT, || server.get("/v1/kv/saved?raw").text() == "before");
+    let wrong = client.put("/v1/snapshot", "no archive").expect(500);
+    assert!(wrong.text().contains("gzip"), "{}", wrong.text());
+}
+
 /// Everything a user does, through a client.
 fn serves(server: &Agent) {
     let mut client = client_of(server);
@@ -279,6 +298,8 @@ fn serves(server: &Agent) {
     local_services(server, &client);
     names(&client);
     events(server, &client);
+    operators(server, &client);
+    snapshots(server, &client);
     // Clients leave when they are told to end.
     client.signal(Signal::TERM);
     assert_eq!(client.wait_exit(LIMIT).code(), Some(0));

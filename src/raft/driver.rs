@@ -18,7 +18,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use bytes::Bytes;
 use raft::eraftpb::{ConfChangeV2, Entry, EntryType, HardState, Message, MessageType};
-use raft::{ProgressState, RawNode, SnapshotStatus, SoftState, StateRole, Storage};
+use raft::{RawNode, SoftState, StateRole, Storage};
 use rand::RngExt;
 use rand_chacha::ChaCha8Rng;
 
@@ -36,6 +36,7 @@ use super::view::LogView;
 use super::{RaftError, logger};
 
 mod open;
+mod snapshots;
 mod steps;
 #[cfg(test)]
 mod tests;
@@ -137,6 +138,7 @@ pub struct Driver<L: LogStore, W> {
     backlog: VecDeque<(u64, usize)>,
     backlog_bytes: usize,
     installing: Option<Manifest>,
+    hold: Option<snapshots::Hold>,
     /// Index at every further MiB of appended entries, for the byte limit of what trails.
     appended_marks: VecDeque<u64>,
     appended_bytes: u64,
@@ -299,84 +301,6 @@ impl<L: LogStore, W> Driver<L, W> {
         Ok(())
     }
 
-    /// The snapshot of [`Effect::InstallSnapshot`] is in the state, durably.
-    ///
-    /// # Errors
-    /// [`RaftError`]: the host must stop.
-    pub fn snapshot_installed(&mut self, index: u64) -> Result<(), RaftError> {
-        if self.installing.as_ref().is_some_and(|manifest| manifest.index <= index) {
-            self.installing = None;
-            self.staged.installing(None);
-        }
-        self.applied(index)
-    }
-
-    /// A snapshot of the state as of `manifest.index` can be sent. Term and members are filled in
-    /// here; `None` if it is too old to be of use, and then another one is asked for when needed.
-    ///
-    /// # Errors
-    /// [`RaftError`]: the host must stop.
-    pub fn snapshot_ready(&mut self, mut manifest: Manifest) -> Result<Option<Manifest>, RaftError> {
-        let truncated = self.node.store().truncated().index;
-        if manifest.index < truncated.max(self.membership.index) || manifest.index > self.applied {
-            return Ok(None);
-        }
-        let index = manifest.index;
-        let Ok(term) = self.guarded(|driver| driver.node.raft.raft_log.term(index))? else {
-            return Ok(None);
-        };
-        manifest.term = term;
-        manifest.membership = self.membership.clone();
-        self.node.mut_store().offer_snapshot(manifest.clone());
-        Ok(Some(manifest))
-    }
-
-    /// The state has durably applied everything up to `to`: forget what nobody needs any more. Keeps
-    /// what live followers lack and some entries behind. Takes effect with the next pump.
-    ///
-    /// # Errors
-    /// [`RaftError`]: the host must stop.
-    pub fn compact(&mut self, to: u64) -> Result<(), RaftError> {
-        let mut target = to.min(self.applied);
-        if self.is_leader() {
-            let floor = target.saturating_sub(self.config.follower_window);
-            for (id, progress) in self.node.raft.prs().iter() {
-                // A server that gets a snapshot needs what follows that, or it would need the next one at once.
-                let has = match progress.state {
-                    ProgressState::Snapshot => progress.pending_snapshot,
-                    _ => progress.matched,
-                };
-                if *id != self.config.id && progress.recent_active && has >= floor {
-                    target = target.min(has);
-                }
-            }
-        }
-        if !std::mem::take(&mut self.tight) {
-            let by_bytes = self.trailing_by_bytes().unwrap_or(0);
-            let by_count = target.saturating_sub(self.config.trailing_entries);
-            target = by_count.max(by_bytes.min(target));
-            // Too little to be worth a write.
-            if target < self.node.store().truncated().index + self.config.trailing_entries / 8 {
-                return Ok(());
-            }
-        }
-        if target <= self.node.store().truncated().index {
-            return Ok(());
-        }
-        let Ok(term) = self.guarded(|driver| driver.node.raft.raft_log.term(target))? else {
-            return Ok(());
-        };
-        let position = LogPosition { index: target, term };
-        self.node.mut_store().compact(position);
-        self.staged.compact(position);
-        Ok(())
-    }
-
-    /// The log's files hold too much: the next compaction leaves nothing for laggards.
-    pub fn compact_tightly(&mut self) {
-        self.tight = true;
-    }
-
     /// Stands for election now.
     ///
     /// # Errors
@@ -421,15 +345,6 @@ impl<L: LogStore, W> Driver<L, W> {
     /// [`RaftError`]: the host must stop.
     pub fn report_unreachable(&mut self, peer: u64) -> Result<(), RaftError> {
         self.guarded(|driver| driver.node.report_unreachable(peer))
-    }
-
-    /// The stream of a snapshot to this peer ended, well or not. Without it the peer stays paused.
-    ///
-    /// # Errors
-    /// [`RaftError`]: the host must stop.
-    pub fn report_snapshot(&mut self, peer: u64, done: bool) -> Result<(), RaftError> {
-        let status = if done { SnapshotStatus::Finish } else { SnapshotStatus::Failure };
-        self.guarded(|driver| driver.node.report_snapshot(peer, status))
     }
 
     /// Takes all waiters out, for a host that stops.
@@ -563,12 +478,6 @@ impl<L: LogStore, W> Driver<L, W> {
                 self.appended_marks.pop_front();
             }
         }
-    }
-
-    /// The index with about `trailing_bytes` of entries behind it; `None` while there are fewer.
-    fn trailing_by_bytes(&self) -> Option<u64> {
-        let full = self.appended_marks.len() as u64 >= (self.config.trailing_bytes / MARK_BYTES).max(1);
-        self.appended_marks.front().copied().filter(|_| full)
     }
 
     fn finish_reads(&mut self) {

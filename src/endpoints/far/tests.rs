@@ -84,7 +84,9 @@ async fn index_and_age_are_the_servers_and_nothing_is_answered_at_once() {
 
 #[tokio::test]
 async fn answers_that_are_too_old_are_asked_for_again() {
-    let mirror = Arc::new(Mirror { last_contact: Duration::from_secs(9), ..Mirror::new(scene()) });
+    let mut mirror = Mirror::new(scene());
+    mirror.last_contact = Duration::from_secs(9);
+    let mirror = Arc::new(mirror);
     let here = client(&mirror);
     let nodes = Nodes::new(StringMap::new(), "", "");
     let asked =

@@ -89,6 +89,7 @@ impl<L: LogStore, W> Driver<L, W> {
             backlog: VecDeque::new(),
             backlog_bytes: 0,
             installing: state.installing.filter(|manifest| manifest.index > applied_index),
+            hold: None,
             appended_marks: VecDeque::new(),
             appended_bytes: 0,
             tight: false,

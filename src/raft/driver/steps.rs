@@ -37,6 +37,7 @@ impl<L: LogStore, W> Driver<L, W> {
         self.announce(emit);
         self.queued.drain(..).for_each(&mut *emit);
         if let Some(to) = self.node.store().take_wanted() {
+            self.hold_for_snapshot();
             emit(Effect::SnapshotWanted { to });
         }
         Ok(())

@@ -4,6 +4,7 @@ use crate::raft::membership::ServerRecord;
 use crate::raft::reads::ReadMode;
 
 mod group;
+mod snapshots;
 mod recovery;
 
 use group::{Group, Node, Waiter, id_of, server};

@@ -314,7 +314,8 @@ async fn reading<R: AsyncRead>(shared: &Arc<Shared>, read: R) -> MuxError {
         if inner.outgoing.len() > OUTGOING_CLOSE {
             return MuxError::Protocol("does not take its answers");
         }
-        if inner.buffered > BUFFERED_LIMIT {
+        // Replies are what we asked for, however long; requests are what anybody may send.
+        if inner.accepts && inner.buffered > BUFFERED_LIMIT {
             return MuxError::Protocol("too much of unfinished requests");
         }
         drop(inner);

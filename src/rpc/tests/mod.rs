@@ -23,12 +23,11 @@ pub enum Any {
 /// Reads any value.
 pub fn any(cursor: &mut Cursor<'_>) -> Any {
     match cursor.token().unwrap() {
-        Token::Nil | Token::Array(0) | Token::Map(0) => Any::Nothing,
+        Token::Nil | Token::Array(0) | Token::Map(0) | Token::Raw([]) => Any::Nothing,
         Token::Bool(value) => Any::Bool(value),
         Token::Uint(value) => Any::Int(value.into()),
         Token::Int(value) => Any::Int(value.into()),
         Token::Float(value) => Any::Float(value),
-        Token::Raw([]) => Any::Nothing,
         Token::Raw(bytes) => Any::Raw(bytes.to_vec()),
         Token::Array(count) => Any::Array((0..count).map(|_| any(cursor)).collect()),
         Token::Map(count) => Any::Map(

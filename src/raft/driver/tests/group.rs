@@ -27,6 +27,8 @@ pub(super) struct Node {
     pub(super) answered: Vec<(Waiter, Result<u64, ProposeError>)>,
     pub(super) reads: Vec<(u64, Result<u64, ReadError>)>,
     pub(super) snapshots_wanted: usize,
+    /// Snapshots take their time: the test makes them.
+    pub(super) makes_none: bool,
     pub(super) starts: u64,
 }
 
@@ -48,7 +50,19 @@ impl Node {
         };
         let driver = Driver::open(config.clone(), log.clone(), 0, id_of(name)).unwrap();
         let (state, answered, reads) = Default::default();
-        Self { name, driver, log, config, state, applied: 0, answered, reads, snapshots_wanted: 0, starts: 1 }
+        Self {
+            name,
+            driver,
+            log,
+            config,
+            state,
+            applied: 0,
+            answered,
+            reads,
+            snapshots_wanted: 0,
+            makes_none: false,
+            starts: 1,
+        }
     }
 
     pub(super) fn restart(&mut self) {
@@ -57,6 +71,13 @@ impl Node {
         self.driver =
             Driver::open(self.config.clone(), self.log.clone(), self.applied, self.config.id ^ self.starts)
                 .unwrap();
+    }
+
+    /// A snapshot of the state.
+    pub(super) fn snapshot(&self) -> Manifest {
+        let state: BTreeMap<_, _> = self.state.iter().map(|(index, data)| (*index, data.to_vec())).collect();
+        let data = serde_json::to_string(&state).unwrap();
+        Manifest { index: self.applied, data, ..Manifest::default() }
     }
 
     /// Pumps until nothing happens, applying at once; gives the messages.
@@ -98,10 +119,10 @@ impl Node {
                     }
                     Effect::SnapshotWanted { .. } => {
                         self.snapshots_wanted += 1;
-                        let state: BTreeMap<_, _> =
-                            self.state.iter().map(|(index, data)| (*index, data.to_vec())).collect();
-                        let data = serde_json::to_string(&state).unwrap();
-                        let manifest = Manifest { index: self.applied, data, ..Manifest::default() };
+                        if self.makes_none {
+                            continue;
+                        }
+                        let manifest = self.snapshot();
                         self.driver.snapshot_ready(manifest).unwrap();
                     }
                     Effect::LeaderChanged { .. }
