@@ -174,7 +174,9 @@ fn serve(listener: TcpListener) {
         for stream in listener.incoming() {
             let Ok(mut stream) = stream else { return };
             let mut buffer = [0; 4096];
-            let _asked = stream.read(&mut buffer);
+            if !stream.read(&mut buffer).is_ok_and(|length| length > 0) {
+                continue;
+            }
             stream
                 .write_all(b"HTTP/1.1 200 OK\r\nContent-Length: 9\r\nConnection: close\r\n\r\nIt works!")
                 .ok();

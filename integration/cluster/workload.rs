@@ -173,7 +173,7 @@ fn decimal(base64: &str) -> Option<u64> {
 }
 
 /// A consistent read; `None` without an answer.
-#[expect(clippy::option_option, reason = "no answer is not the answer that nothing is there")]
+#[expect(clippy::option_option, reason = "no answer, and the answer that nothing is there")]
 fn read(shared: &Shared, client: &mut Client, key: Key) -> Option<Option<Row>> {
     let answer = client.get(&format!("/v1/kv/{}?consistent", name(key))).ok()?;
     match answer.status {

@@ -55,7 +55,7 @@ struct Client {
 /// All of them.
 #[derive(Debug)]
 pub struct Clients {
-    each: Vec<Client>,
+    all: Vec<Client>,
     ids: Vec<String>,
     pub open: BTreeMap<Op, Open>,
     pub history: History,
@@ -67,7 +67,7 @@ pub struct Clients {
 impl Clients {
     pub fn new(count: usize) -> Self {
         Self {
-            each: (0..count).map(|_| Client::default()).collect(),
+            all: (0..count).map(|_| Client::default()).collect(),
             ids: Vec::new(),
             open: BTreeMap::new(),
             history: History::default(),
@@ -96,10 +96,10 @@ impl Clients {
 
     /// What a client does next.
     pub fn wish(&mut self, client: usize, rng: &mut ChaCha8Rng) -> Wish {
-        if !self.each[client].node_is_there {
+        if !self.all[client].node_is_there {
             return Wish::Node;
         }
-        let Some(session) = self.each[client].session else {
+        let Some(session) = self.all[client].session else {
             self.next_id += 1;
             let kind = SessionKind { deletes: rng.random(), delay: rng.random_range(0..2) * DELAY * 1_000 };
             return Wish::Session(format!("00000000-0000-0000-0000-{:012}", self.next_id), kind);
@@ -112,7 +112,7 @@ impl Clients {
     }
 
     fn index(&self, client: usize, key: Key) -> u64 {
-        self.each[client].seen.get(&key).copied().unwrap_or(0)
+        self.all[client].seen.get(&key).copied().unwrap_or(0)
     }
 
     fn single(&mut self, client: usize, rng: &mut ChaCha8Rng) -> Call {
@@ -219,13 +219,13 @@ impl Clients {
         let Some(open) = self.open.remove(&op) else { return };
         let answer = match (&open.wish, outcome) {
             (Wish::Node, Outcome::Done) => {
-                self.each[open.client].node_is_there = true;
+                self.all[open.client].node_is_there = true;
                 return;
             }
             (Wish::Session(id, kind), Outcome::Done) => {
                 self.ids.push(id.clone());
                 self.history.sessions.push(*kind);
-                self.each[open.client].session = Some(u32::try_from(self.ids.len() - 1).unwrap());
+                self.all[open.client].session = Some(u32::try_from(self.ids.len() - 1).unwrap());
                 return;
             }
             (Wish::Call(_), Outcome::Bool(yes)) => Answer::Bool(*yes, yes.then_some(index)),
@@ -260,7 +260,7 @@ impl Clients {
     pub fn answer_read(&mut self, now: u64, op: Op, row: Option<Row>) {
         if let Some(open) = self.open.remove(&op) {
             if let (Wish::Call(Call::Get { key }), Some(row)) = (&open.wish, &row) {
-                self.each[open.client].seen.insert(*key, row.index);
+                self.all[open.client].seen.insert(*key, row.index);
             }
             self.note(now, open, Some(Answer::Row(row)));
         }
@@ -284,7 +284,7 @@ impl Clients {
         self.forget_session(&open);
         let at = self.moment(now);
         if answer == Some(Answer::NoSession) {
-            self.each[open.client].session = None;
+            self.all[open.client].session = None;
         }
         if let Wish::Call(call) = open.wish {
             let answered = answer.map(|answer| (at, answer));
@@ -296,7 +296,7 @@ impl Clients {
     /// A session somebody wanted to end is not used any more, whatever came of it.
     fn forget_session(&mut self, open: &Open) {
         if matches!(open.wish, Wish::Call(Call::End { .. })) {
-            self.each[open.client].session = None;
+            self.all[open.client].session = None;
         }
     }
 }

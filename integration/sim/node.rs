@@ -5,8 +5,8 @@ use std::collections::BTreeMap;
 use bytes::Bytes;
 use tribune::raft::log::WriteFault;
 use tribune::raft::{
-    Committed, Driver, DriverConfig, Effect, Manifest, Membership, MembershipChange, ProposalId,
-    ProposeError, RaftError, ServerRecord,
+    Committed, Driver, DriverConfig, Effect, Membership, MembershipChange, ProposalId, ProposeError,
+    RaftError, ServerRecord,
 };
 use tribune::state::{Outcome, StateMachine, snapshot};
 
@@ -25,6 +25,9 @@ pub fn server(number: usize) -> ServerRecord {
 }
 
 pub type SimDriver = Driver<LogDisk, Op>;
+
+/// Effects of a pump; with each whether it waited for a sync.
+pub type Pumped = Vec<(Effect<Op>, bool)>;
 
 pub struct Node {
     pub id: u64,
@@ -53,9 +56,6 @@ pub struct Node {
     pub ahead: u64,
     sequence: u64,
 }
-
-/// Effects, and whether each waited for a sync.
-pub type Pumped = Vec<(Effect<Op>, bool)>;
 
 impl Node {
     /// `founding` is `None` for a server that is added later.
@@ -187,11 +187,6 @@ impl Node {
     pub fn install(&mut self, image: &[u8]) -> u64 {
         let machine = self.machine.as_mut().expect("it is up");
         machine.install(image).expect("an image can be installed")
-    }
-
-    /// A manifest of the state as it is.
-    pub fn manifest(name: String, index: u64) -> Manifest {
-        Manifest { index, data: name, ..Manifest::default() }
     }
 
     /// A key as its state holds it; `session` gives the number of a session.

@@ -13,7 +13,7 @@ use crate::client::{self, Clients, Open, Wish};
 use crate::invariants::Invariants;
 use crate::lin::{Answer, Call, Operation, check_locks};
 use crate::net::Net;
-use crate::node::{Node, Op, server};
+use crate::node::{Node, Op, SimDriver, server};
 use crate::oracle::Oracle;
 
 mod faults;
@@ -165,8 +165,7 @@ impl World {
     fn check_converged(&mut self) {
         let ready: Vec<usize> = (0..self.nodes.len()).filter(|node| self.nodes[*node].leads()).collect();
         assert_eq!(ready.len(), 1, "one leader serves in the end");
-        let status =
-            self.nodes[ready[0]].driver.as_ref().map(tribune::raft::Driver::status).unwrap_or_default();
+        let status = self.nodes[ready[0]].driver.as_ref().map(SimDriver::status).unwrap_or_default();
         for node in self.nodes.iter().filter(|node| status.membership.contains(node.id)) {
             assert_eq!(node.applied(), status.applied, "{:016x} has caught up", node.id);
             self.oracle.check(node.applied());
@@ -388,7 +387,7 @@ impl World {
             Effect::SnapshotWanted { .. } => {
                 let name = format!("{}-{}", self.nodes[node].id, self.next_op + self.sequence);
                 let (index, image) = self.nodes[node].image();
-                let manifest = Node::manifest(name.clone(), index);
+                let manifest = Manifest { index, data: name.clone(), ..Manifest::default() };
                 self.snapshots.insert(name, image);
                 if let Some(driver) = &mut self.nodes[node].driver {
                     let _ = driver.snapshot_ready(manifest);
