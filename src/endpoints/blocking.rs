@@ -118,10 +118,14 @@ pub async fn read<R: BlockingRead>(
     }
     options.check_datacenter(endpoints)?;
     refresh(endpoints, options).await?;
-    if options.min_index > 0 {
-        park(endpoints, options, read, deadline, drain).await?;
-    }
-    find(endpoints, options, read)
+    let answered = async {
+        if options.min_index > 0 {
+            park(endpoints, options, read, deadline, drain).await?;
+        }
+        find(endpoints, options, read)
+    };
+    let elsewhere = options.consistency != Consistency::Stale && far::is_elsewhere(endpoints);
+    answered.await.map_err(|error| if elsewhere { far::told(error) } else { error })
 }
 
 async fn park<R: BlockingRead>(

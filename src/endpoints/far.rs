@@ -20,7 +20,7 @@ use super::operator::{AdminAnswer, AdminRequest};
 use super::query::{Consistency, QueryMeta, QueryOptions};
 use super::service_query::Target;
 use super::txn;
-use super::{EndpointError, Endpoints, Peer};
+use super::{EndpointError, Endpoints, Peer, RPC_ERROR};
 use crate::state::command::TxnOp;
 use crate::state::piece::Piece;
 use crate::state::record::{AutopilotConfig, Session, StringMap};
@@ -239,14 +239,25 @@ pub(super) async fn read<R: BlockingRead>(
     Ok((meta, found))
 }
 
-/// A refusal that Consul's servers word: a client agent tells it as having come from them.
+/// A refusal that Consul's leader words: agents that are not the leader tell it as having come from there.
 pub(super) fn refusal(endpoints: &Endpoints, text: impl Into<String>) -> EndpointError {
-    let text = text.into();
-    EndpointError::Refused(if endpoints.far.is_some() { format!("{RPC_PREFIX}{text}") } else { text })
+    let refused = EndpointError::Refused(text.into());
+    if endpoints.far.is_some() || is_elsewhere(endpoints) { told(refused) } else { refused }
 }
 
-/// What Consul's agents put before an error that a server answered with, once for each hop.
-pub const RPC_PREFIX: &str = "rpc error making call: ";
+/// Another server than this one leads.
+pub(super) fn is_elsewhere(endpoints: &Endpoints) -> bool {
+    let leadership = endpoints.leader.leadership();
+    !leadership.is_leader && leadership.leader_address.is_some()
+}
+
+/// An error as one hop away from whoever worded it.
+pub(super) fn told(error: EndpointError) -> EndpointError {
+    match error {
+        EndpointError::Refused(text) => EndpointError::Refused(format!("{RPC_ERROR}{text}")),
+        other => other,
+    }
+}
 
 #[cfg(test)]
 mod tests;

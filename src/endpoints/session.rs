@@ -177,7 +177,7 @@ pub async fn create_as_asked(
     };
     if endpoints.far.is_none() {
         // Only the servers know how short it may be.
-        check_ttl(endpoints, &request.ttl).map_err(EndpointError::Refused)?;
+        check_ttl(endpoints, &request.ttl).map_err(|text| refusal(endpoints, text))?;
     }
     let id = if endpoints.far.is_some() { Arc::from("") } else { new_id(endpoints) };
     let session = Session {

@@ -25,7 +25,7 @@ use connection::Slot;
 pub use router::{Effect, Router, RouterOptions};
 
 /// What goes before a server's error, once for each hop.
-pub const RPC_PREFIX: &str = "rpc error making call: ";
+pub use crate::endpoints::RPC_ERROR as RPC_PREFIX;
 
 /// Why a call failed. The text is what Consul's agents say.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
