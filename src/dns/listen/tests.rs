@@ -338,7 +338,7 @@ fn recursors_are_asked_in_turn() {
 fn queries_that_wait_hold_nobody_up() {
     let silent = UdpSocket::bind("127.0.0.1:0").unwrap();
     let served = serve(|_| ());
-    let recursors = Recursors::new(vec![silent.local_addr().unwrap()], Duration::from_millis(700), false);
+    let recursors = Recursors::new(vec![silent.local_addr().unwrap()], Duration::from_secs(4), false);
     served.resolver.set_recursors(recursors);
     let mut stream = served.tcp();
     // Streams ask over TCP, where nobody listens: they fail at once. Names are always asked over UDP.
@@ -354,7 +354,7 @@ fn queries_that_wait_hold_nobody_up() {
     quick.send(b"quick").unwrap();
     let mut buffer = [0; 64];
     quick.recv(&mut buffer).unwrap();
-    assert!(begun.elapsed() < Duration::from_millis(700), "{:?}", begun.elapsed());
+    assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     // More than may wait: the rest fails at once.
     waiting.recv(&mut buffer).unwrap();
 }
