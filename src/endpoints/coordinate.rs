@@ -153,7 +153,10 @@ impl CoordinateBatch {
 pub fn update(endpoints: &Endpoints, request: CoordinateUpdate) -> Result<(), EndpointError> {
     check_datacenter(endpoints, Some(&request.datacenter))?;
     check(&request.update.coord)?;
-    endpoints.leader.check_lease()?;
+    // What is collected on a server that does not lead goes to the one that does.
+    if endpoints.leader.check_lease().is_err() && endpoints.leader.leadership().leader_address.is_none() {
+        return Err(EndpointError::NoLeader);
+    }
     endpoints.coordinates.add(request.update);
     Ok(())
 }
