@@ -1,12 +1,9 @@
 //! Client agents: of our own servers, and of a stock Consul server. What a user does with a server works through a
 //! client just so, in the same words; and a client outlives its servers.
 //!
-//! Stock Consul is looked for in `TRIBUNE_CONSUL`, in `PATH`, and beside the checkout; without it its tests say that
-//! they are skipped, and pass.
+//! Without a stock Consul its tests say that they are skipped, and pass.
 
 use std::net::SocketAddr;
-use std::path::{Path, PathBuf};
-use std::process::Command;
 use std::time::Duration;
 
 use hickory_server::proto::op::ResponseCode;
@@ -16,34 +13,15 @@ use serde_json::{Value, json};
 
 use crate::gossip::{ALIVE, LEFT, lan, status};
 use crate::support::dns::{A, SRV, addresses, ask, code};
-use crate::support::{Agent, Parked, Setup, until};
+use crate::support::{Agent, Parked, Setup, stock, until};
 
 /// Stock servers elect and anti-entropy waits at their own pace.
 const LIMIT: Duration = Duration::from_secs(60);
 const PTR: u16 = 12;
 
-/// Where a stock binary is, if anywhere.
-fn find_consul() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("TRIBUNE_CONSUL") {
-        return Some(path.into());
-    }
-    let in_path = std::env::var_os("PATH").and_then(|paths| {
-        std::env::split_paths(&paths).map(|path| path.join("consul")).find(|path| path.is_file())
-    });
-    in_path.or_else(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/oracle/get-consul");
-        let printed = Command::new(script).args(["--print", "consul"]).output().ok()?;
-        let path = PathBuf::from(String::from_utf8(printed.stdout).ok()?.trim());
-        path.is_file().then_some(path)
-    })
-}
-
 /// A stock server; `None`, said aloud, without a binary.
 fn stock_server() -> Option<Agent> {
-    let Some(consul) = find_consul() else {
-        eprintln!("skipped: no consul (set TRIBUNE_CONSUL, or put it into PATH)");
-        return None;
-    };
+    let consul = stock("consul")?;
     Some(Setup::server().program(&consul).with(json!({ "node_name": "server" })).start())
 }
 
@@ -272,8 +250,10 @@ fn itself(server: &Agent, client: &Agent) {
 fn operators(server: &Agent, client: &Agent) {
     same(server, client, "/v1/operator/raft/configuration");
     same(server, client, "/v1/operator/autopilot/configuration");
-    let health = client.get("/v1/operator/autopilot/health").json();
-    assert_eq!(health["Servers"][0]["Name"], "server");
+    // A server looks at its peers every other second, and knows nothing before.
+    until("the health of the servers", LIMIT, || {
+        client.get("/v1/operator/autopilot/health").json()["Servers"][0]["Name"] == "server"
+    });
 }
 
 /// A snapshot taken and put back through a client.

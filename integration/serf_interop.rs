@@ -1,13 +1,12 @@
 //! A stock Serf agent and Tribune in one pool: both speak the same protocol, or they would not see each other.
 //!
-//! The agent is looked for in `TRIBUNE_SERF`, in `PATH`, and beside the checkout; without one the tests say that they
-//! are skipped, and pass.
+//! Without a stock agent the tests say that they are skipped, and pass.
 
 use std::fs;
 use std::net::TcpListener;
 use std::os::unix::ffi::OsStringExt as _;
 use std::os::unix::fs::PermissionsExt as _;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::{Child, Command, Output, Stdio};
 use std::time::Duration;
 
@@ -15,27 +14,11 @@ use serde_json::{Value, json};
 use tempfile::TempDir;
 
 use crate::gossip::{ALIVE, FAILED, LEFT, lan, wait_status};
-use crate::support::{Agent, Setup, eventually, until};
+use crate::support::{Agent, Setup, eventually, stock, until};
 
 /// Serf's own timers are slower than ours.
 const LIMIT: Duration = Duration::from_secs(60);
 const KEY: &str = "pUqJrVyVRj5jsiYEkM/tFQ==";
-
-/// Where a stock agent is, if anywhere.
-fn find_serf() -> Option<PathBuf> {
-    if let Some(path) = std::env::var_os("TRIBUNE_SERF") {
-        return Some(path.into());
-    }
-    let in_path = std::env::var_os("PATH").and_then(|paths| {
-        std::env::split_paths(&paths).map(|path| path.join("serf")).find(|path| path.is_file())
-    });
-    in_path.or_else(|| {
-        let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/oracle/get-consul");
-        let printed = Command::new(script).args(["--print", "serf"]).output().ok()?;
-        let path = PathBuf::from(String::from_utf8(printed.stdout).ok()?.trim());
-        path.is_file().then_some(path)
-    })
-}
 
 /// A running stock agent. Dropping it kills it.
 struct Serf {
@@ -49,10 +32,7 @@ struct Serf {
 impl Serf {
     /// Starts one beside `agent`, at another port of its address; `None`, said aloud, if there is none.
     fn start(agent: &Agent, name: &str, arguments: &[&str]) -> Option<Self> {
-        let Some(binary) = find_serf() else {
-            eprintln!("skipped: no serf (set TRIBUNE_SERF, or put it into PATH)");
-            return None;
-        };
+        let binary = stock("serf")?;
         let ip = agent.config()["bind_addr"].as_str().unwrap();
         let held = [0; 2].map(|_| TcpListener::bind((ip, 0)).unwrap());
         let [address, rpc] = [0, 1].map(|at: usize| held[at].local_addr().unwrap().to_string());

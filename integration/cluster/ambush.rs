@@ -12,6 +12,8 @@ use crate::workload::Workload;
 const TESTS: u64 = 6;
 /// Clients at work.
 const CLIENTS: u32 = 6;
+/// Client agents of a cluster of these tests.
+pub const CLIENT_AGENTS: usize = 1;
 
 /// One test at a time: each is a whole cluster.
 pub fn alone() -> MutexGuard<'static, ()> {
@@ -25,26 +27,6 @@ pub fn duration(short: u64) -> Duration {
     Duration::from_secs(asked.map_or(short, |total| total / TESTS))
 }
 
-/// How many client agents a cluster of these tests has: one, if the binary can be one.
-pub fn client_agents() -> usize {
-    static CAN: std::sync::OnceLock<bool> = std::sync::OnceLock::new();
-    usize::from(*CAN.get_or_init(|| {
-        let mut cluster = ClusterSetup::new(0, 1).prepare();
-        cluster.start(0);
-        let member = &mut cluster.members[0];
-        let can = eventually(LIMIT, || {
-            if !member.runs() {
-                return Some(false);
-            }
-            member.get("/v1/agent/self").map(|_| true)
-        });
-        if can != Some(true) {
-            eprintln!("without client agents: this binary does not run as one");
-        }
-        can == Some(true)
-    }))
-}
-
 /// Runs `fault` again and again on a cluster at work, for so long, then checks. Each call of `fault`
 /// is one fault; it ends with everybody running, though not yet well.
 #[track_caller]
@@ -55,7 +37,7 @@ pub fn ambush(what: &str, setup: ClusterSetup, short: u64, mut fault: impl FnMut
     eprintln!("{seed}");
     let mut cluster = setup.start();
     let members = cluster.members.iter().map(crate::support::cluster::Member::http).collect();
-    let workload = Workload::start(members, CLIENTS, &mut rng);
+    let workload = Workload::start(members, cluster.servers().len(), CLIENTS, &mut rng);
     let end = Instant::now() + duration(short);
     let mut faults = 0;
     loop {

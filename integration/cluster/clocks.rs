@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use serde_json::json;
 
-use crate::ambush::{alone, ambush, client_agents};
+use crate::ambush::{CLIENT_AGENTS, alone, ambush};
 use crate::shim::Shim;
 use crate::support::cluster::ClusterSetup;
 
@@ -16,7 +16,7 @@ use crate::support::cluster::ClusterSetup;
 fn clocks_jump_and_disks_are_slow() {
     let _one = alone();
     let Some(shim) = Shim::build() else { return };
-    let setup = shim.around(ClusterSetup::new(3, client_agents()));
+    let setup = shim.around(ClusterSetup::new(3, CLIENT_AGENTS));
     let (mut round, mut offset) = (0, 0);
     ambush("clocks and disks", setup, 8, |cluster, rng| {
         cluster.wait_leader();

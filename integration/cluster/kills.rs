@@ -1,13 +1,13 @@
 //! Processes that end without a word.
 
-use crate::ambush::{alone, ambush, client_agents};
+use crate::ambush::{CLIENT_AGENTS, alone, ambush};
 use crate::support::cluster::ClusterSetup;
 
 #[test]
 fn leaders_followers_and_clients_are_killed() {
     let _one = alone();
     let mut round = 0;
-    ambush("kills", ClusterSetup::new(3, client_agents()), 12, |cluster, rng| {
+    ambush("kills", ClusterSetup::new(3, CLIENT_AGENTS), 12, |cluster, rng| {
         let leader = cluster.wait_leader();
         let victim = match (round % 4, cluster.clients().next()) {
             (0, _) => leader,
@@ -25,7 +25,7 @@ fn leaders_followers_and_clients_are_killed() {
 #[test]
 fn everybody_is_killed_at_once() {
     let _one = alone();
-    ambush("full restarts", ClusterSetup::new(3, client_agents()), 6, |cluster, _| {
+    ambush("full restarts", ClusterSetup::new(3, CLIENT_AGENTS), 6, |cluster, _| {
         for at in 0..cluster.members.len() {
             cluster.kill9(at);
         }

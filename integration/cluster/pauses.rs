@@ -3,14 +3,14 @@
 
 use std::time::Duration;
 
-use crate::ambush::{alone, ambush, client_agents};
+use crate::ambush::{CLIENT_AGENTS, alone, ambush};
 use crate::support::cluster::ClusterSetup;
 
 #[test]
 fn leaders_and_followers_freeze_and_wake_up() {
     let _one = alone();
     let mut round = 0;
-    ambush("pauses", ClusterSetup::new(3, client_agents()), 10, |cluster, rng| {
+    ambush("pauses", ClusterSetup::new(3, CLIENT_AGENTS), 10, |cluster, rng| {
         let leader = cluster.wait_leader();
         let victim = if round % 2 == 0 { leader } else { (leader + 1) % cluster.servers().len() };
         round += 1;

@@ -10,7 +10,7 @@
 
 use std::io::ErrorKind;
 use std::net::SocketAddr;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread::JoinHandle;
 use std::time::Duration;
@@ -40,17 +40,22 @@ fn name(key: Key) -> String {
 struct Held {
     number: Session,
     id: String,
+    created: u64,
+    /// The node it is bound to is a client agent's: one that leaves takes its sessions along.
+    at_client: bool,
 }
 
-#[derive(Debug, Default)]
+#[derive(Debug)]
 struct Shared {
     recorder: Recorder,
+    /// How many of the members are servers; the others follow them.
+    servers: usize,
     stop: AtomicBool,
     values: AtomicU64,
     /// Answers of any kind, and those that were none.
     answered: AtomicU64,
     unknown: AtomicU64,
-    sessions: std::sync::Mutex<Vec<Held>>,
+    sessions: Mutex<Vec<Held>>,
 }
 
 /// Running clients.
@@ -61,9 +66,17 @@ pub struct Workload {
 }
 
 impl Workload {
-    /// Starts so many clients of these members.
-    pub fn start(members: Vec<SocketAddr>, clients: u32, rng: &mut Rng) -> Self {
-        let shared = Arc::<Shared>::default();
+    /// Starts so many clients of these members, of which the first `servers` are servers.
+    pub fn start(members: Vec<SocketAddr>, servers: usize, clients: u32, rng: &mut Rng) -> Self {
+        let shared = Arc::new(Shared {
+            recorder: Recorder::default(),
+            servers,
+            stop: AtomicBool::new(false),
+            values: AtomicU64::new(0),
+            answered: AtomicU64::new(0),
+            unknown: AtomicU64::new(0),
+            sessions: Mutex::default(),
+        });
         let threads = (0..clients).map(|number| {
             let worker = Worker {
                 number,
@@ -71,6 +84,7 @@ impl Workload {
                 members: members.iter().map(|member| Client::new(*member).patience(PATIENCE)).collect(),
                 rng: rng.fork(),
                 session: None,
+                weak_reads: std::env::var_os("TRIBUNE_BIN").is_none(),
                 seen: vec![None; KEYS as usize],
             };
             std::thread::spawn(move || worker.run())
@@ -117,7 +131,7 @@ fn last_reads(shared: &Shared, members: &[SocketAddr]) {
             at += 1;
             let mut client = Client::new(members[at % members.len()]).patience(PATIENCE);
             let invoked = shared.recorder.now();
-            let row = read(shared, &mut client, key)?;
+            let row = read(shared, &mut client, key, "?consistent")?;
             let answered = Some((shared.recorder.now(), Answer::Row(row)));
             shared.recorder.note(Operation { client: u32::MAX, call: Call::Get { key }, invoked, answered });
             Some(())
@@ -126,10 +140,19 @@ fn last_reads(shared: &Shared, members: &[SocketAddr]) {
     }
 }
 
-/// A session that is not there any more may have ended at any time; one that is has never.
+/// A session of a client agent that is not there any more may have ended without having been asked to,
+/// at any time of its life. All others end when they are told to and not before.
+#[track_caller]
 fn ended_sessions(shared: &Shared, members: &[SocketAddr]) {
     let sessions = shared.sessions.lock().expect("a lock").clone();
+    let history = shared.recorder.history();
+    let told = |session: &Held| {
+        history.operations.iter().any(|operation| operation.call == Call::End { session: session.number })
+    };
     for session in sessions {
+        if !session.at_client && told(&session) {
+            continue;
+        }
         let lives = crate::support::eventually(Duration::from_secs(30), || {
             members.iter().find_map(|member| {
                 let target = format!("/v1/session/info/{}?consistent", session.id);
@@ -138,8 +161,9 @@ fn ended_sessions(shared: &Shared, members: &[SocketAddr]) {
             })
         });
         if lives != Some(true) {
-            let call = Call::End { session: session.number };
-            shared.recorder.note(Operation { client: u32::MAX, call, invoked: 0, answered: None });
+            assert!(session.at_client, "session {} of a server ended by itself", session.id);
+            let (call, invoked) = (Call::End { session: session.number }, session.created);
+            shared.recorder.note(Operation { client: u32::MAX, call, invoked, answered: None });
         }
     }
 }
@@ -172,10 +196,10 @@ fn decimal(base64: &str) -> Option<u64> {
     std::str::from_utf8(&bytes).ok()?.parse().ok()
 }
 
-/// A consistent read; `None` without an answer.
+/// A read; `None` without an answer.
 #[expect(clippy::option_option, reason = "no answer, and the answer that nothing is there")]
-fn read(shared: &Shared, client: &mut Client, key: Key) -> Option<Option<Row>> {
-    let answer = client.get(&format!("/v1/kv/{}?consistent", name(key))).ok()?;
+fn read(shared: &Shared, client: &mut Client, key: Key, mode: &str) -> Option<Option<Row>> {
+    let answer = client.get(&format!("/v1/kv/{}{mode}", name(key))).ok()?;
     match answer.status {
         404 => Some(None),
         200 => {
@@ -194,6 +218,9 @@ struct Worker {
     members: Vec<Client>,
     rng: Rng,
     session: Option<Held>,
+    /// Half of the reads are of the default kind. Consul's may be stale for a moment when the leader
+    /// changes, ours are not.
+    weak_reads: bool,
     /// ModifyIndex of each key as last read.
     seen: Vec<Option<(Key, u64)>>,
 }
@@ -332,12 +359,14 @@ impl Worker {
             // No check may end it: then it lives until it is destroyed or its node goes.
             "Checks": [], "NodeChecks": [],
         });
+        let created = self.shared.recorder.now();
         let answer = self.members[at].put("/v1/session/create", body.to_string()).ok()?;
         if answer.status != 200 {
             return None;
         }
         let id = answer.json()["ID"].as_str()?.to_owned();
-        let held = Held { number: self.shared.recorder.session(kind), id };
+        let (number, at_client) = (self.shared.recorder.session(kind), at >= self.shared.servers);
+        let held = Held { number, id, created, at_client };
         self.shared.sessions.lock().expect("a lock").push(held.clone());
         Some(held)
     }
@@ -345,13 +374,14 @@ impl Worker {
     fn ask(&mut self, at: usize, call: &Call) -> Reply {
         let id = self.session.as_ref().map(|session| session.id.clone()).unwrap_or_default();
         let shared = Arc::clone(&self.shared);
+        let mode = if self.weak_reads && self.below(2) == 0 { "" } else { "?consistent" };
         let client = &mut self.members[at];
         let put = |client: &mut Client, key: &Key, query: &str, value: &u64| {
             client.put(&format!("/v1/kv/{}{query}", name(*key)), value.to_string())
         };
         let outcome = match call {
             Call::Get { key } => {
-                return match read(&shared, client, *key) {
+                return match read(&shared, client, *key, mode) {
                     Some(row) => Reply::Answer(Answer::Row(row)),
                     None => Reply::Unknown,
                 };
@@ -370,7 +400,7 @@ impl Worker {
                 let body = Json::Array(steps.iter().map(txn_step).collect()).to_string();
                 // A transaction that only reads is a read like any other.
                 let reads = steps.iter().all(Call::only_reads);
-                client.put(if reads { "/v1/txn?consistent" } else { "/v1/txn" }, body)
+                client.put(&format!("/v1/txn{}", if reads { mode } else { "" }), body)
             }
             Call::CheckIndex { .. } | Call::CheckSession { .. } | Call::CheckAbsent { .. } => {
                 return Reply::NotAsked;

@@ -2,7 +2,7 @@
 //!
 //! One thread, a virtual clock, and one seed that decides everything: delays, losses, duplicates and
 //! one-way cuts of the network, crashes and what each disk loses in them, pauses, slow disks, clocks
-//! of different speed, changes of members and leaders, who writes and reads what and when. Nodes are
+//! of different speed, changes of members and leaders, who writes and reads what and when (reads by read index and by the leader's lease). Nodes are
 //! real drivers over the log's twin in memory and the real state machine; messages are encoded and
 //! decoded on the way. While it runs the invariants are checked; then the faults stop, and the group
 //! must converge and serve. In the end the history of all clients must be linearizable.
@@ -37,12 +37,13 @@ fn explore(servers: usize, default_seeds: u64) {
         Some(seed) => seed..seed + 1,
         None => 1..1 + number("TRIBUNE_SIM_SEEDS").unwrap_or(default_seeds),
     };
-    let (mut acknowledged, mut installed) = (0, 0);
+    let (mut acknowledged, mut installed, mut leased) = (0, 0, 0);
     for seed in seeds {
         let plan = Plan { servers, ..Plan::default() };
         match catch_unwind(AssertUnwindSafe(|| World::new(seed, plan).run())) {
             Ok(report) => {
                 acknowledged += report.acknowledged;
+                leased += report.leased;
                 installed += report.trace.iter().filter(|line| line.contains("installs snapshot")).count();
             }
             Err(cause) => {
@@ -53,7 +54,7 @@ fn explore(servers: usize, default_seeds: u64) {
             }
         }
     }
-    assert!(acknowledged > 0, "the simulation must get something done");
+    assert!(acknowledged > 0 && leased > 0, "the simulation must get something done");
     assert!(installed > 0 || servers == 1 || replay.is_some(), "and reach the rarer ways too");
 }
 

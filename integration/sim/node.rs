@@ -94,6 +94,14 @@ impl Node {
         self.driver.as_ref().is_some_and(SimDriver::is_ready)
     }
 
+    /// Whether it may answer a read without asking anybody.
+    pub fn has_lease(&self, now: u64) -> bool {
+        self.driver.as_ref().filter(|driver| driver.is_ready()).is_some_and(|driver| {
+            let heard = driver.quorum_heard();
+            heard.is_some_and(|heard| self.local(now) < heard.saturating_add(self.config.lease_ms))
+        })
+    }
+
     /// What its state has applied; a group is founded at index 1, with nothing in it.
     pub fn applied(&self) -> u64 {
         self.machine.as_ref().map_or(0, StateMachine::applied_index)

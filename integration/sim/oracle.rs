@@ -20,6 +20,7 @@ pub struct Oracle {
     refused: BTreeSet<Op>,
     pub unknown: u64,
     pub reads: u64,
+    pub leased: u64,
     /// Highest index a client was told of.
     seen: u64,
     /// Read -> index that was acknowledged to somebody before it was asked.

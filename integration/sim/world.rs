@@ -52,6 +52,8 @@ pub struct Report {
     pub acknowledged: u64,
     pub unknown: u64,
     pub reads: u64,
+    /// Of them those that a leader answered because of its lease.
+    pub leased: u64,
     pub trace: Vec<String>,
 }
 
@@ -158,6 +160,7 @@ impl World {
             acknowledged: self.oracle.acknowledged(),
             unknown: self.oracle.unknown,
             reads: self.oracle.reads,
+            leased: self.oracle.leased,
             trace: self.trace,
         }
     }
@@ -241,8 +244,9 @@ impl World {
             |world: &Self, node: usize| world.nodes[node].life != life || world.nodes[node].driver.is_none();
         match event {
             Event::Tick(node) if !stale(self, node) => {
+                let local = self.nodes[node].local(self.now);
                 if let Some(driver) = &mut self.nodes[node].driver {
-                    driver.tick().unwrap();
+                    driver.tick(local).unwrap();
                 }
                 self.pump(node);
                 self.invariants.check(&self.nodes);
@@ -366,13 +370,8 @@ impl World {
                 }
             }
             Effect::ReadReady { ctx, index } => {
-                let applied = self.nodes[node].applied();
-                assert!(applied >= index, "a read before the state is there");
-                self.oracle.answer_read(ctx, applied);
-                if let Some(Open { wish: Wish::Call(Call::Get { key }), .. }) = self.clients.open.get(&ctx) {
-                    let row = self.nodes[node].read(&client::name(*key), |id| self.clients.session(id));
-                    self.clients.answer_read(self.now, ctx, row);
-                }
+                assert!(self.nodes[node].applied() >= index, "a read before the state is there");
+                self.answer_read(node, ctx);
             }
             Effect::LeaderChanged { leader, term, is_self } => {
                 self.note(|| format!("n{node} leader {leader:?} term {term} self {is_self}"));
@@ -397,6 +396,15 @@ impl World {
                 self.clients.give_up(self.now, ctx);
             }
             Effect::LeaderReady { .. } | Effect::MembershipChanged(_) => {}
+        }
+    }
+
+    /// Answers a read from the state of a server as it is.
+    fn answer_read(&mut self, node: usize, op: Op) {
+        self.oracle.answer_read(op, self.nodes[node].applied());
+        if let Some(Open { wish: Wish::Call(Call::Get { key }), .. }) = self.clients.open.get(&op) {
+            let row = self.nodes[node].read(&client::name(*key), |id| self.clients.session(id));
+            self.clients.answer_read(self.now, op, row);
         }
     }
 
@@ -482,8 +490,14 @@ impl World {
         match command {
             None => {
                 self.oracle.ask(op);
+                let mode = if self.rng.random() { ReadMode::Safe } else { ReadMode::Lease };
+                if mode == ReadMode::Lease && self.nodes[node].has_lease(self.now) {
+                    self.oracle.leased += 1;
+                    self.answer_read(node, op);
+                    return;
+                }
                 match &mut self.nodes[node].driver {
-                    Some(driver) => driver.read_index(op, ReadMode::Safe),
+                    Some(driver) => driver.read_index(op, mode),
                     None => self.clients.refuse(op),
                 }
             }

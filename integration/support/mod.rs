@@ -14,10 +14,12 @@ pub mod http;
 pub mod parked;
 pub mod process;
 pub mod rng;
+pub mod stock;
 pub mod wait;
 
 pub use agent::{Agent, Setup};
 pub use http::{Answer, Client};
 pub use parked::Parked;
 pub use rng::Rng;
+pub use stock::stock;
 pub use wait::{eventually, until};

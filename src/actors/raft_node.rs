@@ -21,6 +21,7 @@ use super::raft_handle::{Progress, Published, RaftHandle, RaftLink, Waiter, unkn
 use super::supervision::{AliveToken, FailStop};
 use crate::endpoints::{EndpointError, Leadership, Peer};
 use crate::metrics::{Counter, Gauge, Metrics, Timer};
+use crate::raft::config::MAX_TICK_BURST;
 use crate::raft::log_disk::LogPurger;
 use crate::raft::{
     Driver, DriverConfig, LogStore, MembershipChange, ProposalId, RaftError, Role, ServerRecord,
@@ -41,8 +42,6 @@ const WHO: &str = "raft";
 const PUMP_AFTER_MESSAGES: usize = 256;
 /// Proposed bytes after which the log is written even though more are waiting.
 const PUMP_AFTER_BYTES: usize = 4 << 20;
-/// Ticks made up for after a stall; more would turn a slow disk into an election.
-const MAX_TICK_BURST: u32 = 3;
 /// How often old log files are looked for.
 const PURGE_EVERY: Duration = Duration::from_secs(10);
 /// When followers that know their leader to be gone stand for election: after the first, within the second. All are to
@@ -91,10 +90,7 @@ impl RaftNode {
         peers: Box<dyn PeerTransport>,
         fail_stop: Arc<dyn FailStop>,
     ) -> Result<Self, RaftError> {
-        // A follower counts its election timeout from a heartbeat, the leader from the answer to it;
-        // the margin keeps the lease inside.
-        let lease_ticks = options.driver.election_ticks.saturating_sub(options.driver.heartbeat_ticks);
-        let lease = options.tick * u32::try_from(lease_ticks).unwrap_or(1);
+        let lease = options.tick * u32::try_from(options.driver.lease_ticks()).unwrap_or(1);
         let driver_config =
             DriverConfig { lease_ms: u64::try_from(lease.as_millis()).unwrap_or(u64::MAX), ..options.driver };
         let driver =
@@ -345,7 +341,7 @@ impl RaftNodeActor {
         let due = u32::try_from(elapsed.as_millis() / self.tick.as_millis().max(1)).unwrap_or(u32::MAX);
         self.last_tick += self.tick.saturating_mul(due).min(elapsed);
         for _ in 0..due.min(MAX_TICK_BURST) {
-            let ticked = self.driver.tick();
+            let ticked = self.driver.tick(self.host.published.now());
             self.check(ticked, ctx);
         }
         self.publish_progress();

@@ -1,7 +1,7 @@
 //! What goes into a pool and what comes out: the whole contract with its host.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::ops::Range;
 use std::sync::Arc;
 use std::time::Duration;
@@ -49,6 +49,9 @@ pub enum Input<'a> {
         /// What came back.
         result: Result<StreamMessage, ExchangeError>,
     },
+    /// A connection from this address broke, whatever it was for: members there may have died. They are probed out
+    /// of turn.
+    Doubt(IpAddr),
     /// Nothing but the passing of time: the deadline of [`Pool::deadline`](super::Pool::deadline) has come.
     Tick,
     /// What this agent wants.

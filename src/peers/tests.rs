@@ -173,7 +173,7 @@ fn snapshot_message(to: &ServerRecord, size: usize) -> PeerMessage {
         for message in answers {
             let _ = leader.step(message, 0).unwrap();
         }
-        leader.tick().unwrap();
+        leader.tick(0).unwrap();
     }
     panic!("no snapshot was sent");
 }

@@ -17,6 +17,9 @@ const MAX_UNCOMMITTED: u64 = 64 << 20;
 /// Committed bytes handed out at once.
 pub(super) const MAX_COMMITTED_PER_READY: u64 = 1 << 20;
 
+/// Ticks a host may make up for at once after a stall; more would turn a slow disk into an election.
+pub const MAX_TICK_BURST: u32 = 3;
+
 /// Settings of one raft node.
 #[derive(Debug, Clone)]
 pub struct DriverConfig {
@@ -31,8 +34,8 @@ pub struct DriverConfig {
     pub election_ticks: usize,
     /// Ticks between a leader's heartbeats.
     pub heartbeat_ticks: usize,
-    /// Milliseconds after a quorum was heard within which a leader answers reads without asking: below the
-    /// election timeout, which followers count from when they heard the leader.
+    /// Milliseconds after it sent what a quorum has answered within which a leader answers reads without asking.
+    /// [`DriverConfig::lease_ticks`] of them are safe.
     pub lease_ms: u64,
     /// Ticks after which a waiting proposal is told that its outcome is unknown.
     pub proposal_ticks: u64,
@@ -57,7 +60,7 @@ impl DriverConfig {
             recover: None,
             election_ticks: 10,
             heartbeat_ticks: 2,
-            lease_ms: 800,
+            lease_ms: 500,
             proposal_ticks: 300,
             read_ticks: 70,
             trailing_entries: 10_240,
@@ -65,6 +68,13 @@ impl DriverConfig {
             follower_window: 100_000,
             max_apply_backlog: 8 << 20,
         }
+    }
+
+    /// Length of a leader's lease in ticks. A follower that has heard the leader gives no vote for an election
+    /// timeout. Its count may be ahead by the ticks it makes up for after a stall, and clocks differ a little;
+    /// what is left is the lease.
+    pub fn lease_ticks(&self) -> usize {
+        self.election_ticks.saturating_sub(self.heartbeat_ticks + MAX_TICK_BURST as usize)
     }
 
     /// Raft's own settings.

@@ -24,7 +24,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::config::{DriverConfig, MAX_COMMITTED_PER_READY, MAX_PROPOSAL};
 use super::effect::{Committed, Effect, EntryKind, ProposalId, ProposeError, ReadError};
-use super::lease::Lease;
+use super::lease::{Echo, Lease};
 use super::log::{LogPosition, LogStore};
 use super::membership::{Membership, MembershipChange};
 use super::peer_codec::PeerMessage;
@@ -84,7 +84,7 @@ pub struct Status {
     pub waiting_proposals: usize,
     /// Reads that wait.
     pub waiting_reads: usize,
-    /// Host's time in ms by which a quorum had answered; `u64::MAX` if this server is the quorum.
+    /// Host's time in ms when it sent what a quorum has answered; `u64::MAX` if this server is the quorum.
     pub quorum_heard: Option<u64>,
 }
 
@@ -97,7 +97,8 @@ pub struct PeerProgress {
     pub matched: u64,
     /// Term of that entry; 0 if the log has forgotten it.
     pub term: u64,
-    /// Host's time in ms at which it last answered in this term; none if never. For the leader itself `u64::MAX`.
+    /// Host's time in ms when it was sent what it last answered to in this term; none if never. For the leader
+    /// itself `u64::MAX`.
     pub heard: Option<u64>,
 }
 
@@ -119,6 +120,15 @@ pub struct Driver<L: LogStore, W> {
     pending: Pending<W>,
     reads: Reads,
     lease: Lease,
+    echo: Echo,
+    /// The host's time in ms as last heard of: never later than it is.
+    now: u64,
+    /// Term in which leadership was to be handed over, if ever. The order may arrive at any time since, and
+    /// who follows it does not wait for a lease to end.
+    transferred: u64,
+    /// Tick until which no vote is given: a life before this one may have answered a leader, and its lease
+    /// counts on that.
+    quiet_until: u64,
     membership: Membership,
     /// What the last step showed of raft's own states.
     soft: SoftState,
@@ -174,12 +184,13 @@ impl<L: LogStore, W> Driver<L, W> {
         }
     }
 
-    /// One tick of time has passed.
+    /// One tick of time has passed. `now` is the host's monotonic time in ms.
     ///
     /// # Errors
     /// [`RaftError`]: the host must stop.
-    pub fn tick(&mut self) -> Result<(), RaftError> {
+    pub fn tick(&mut self, now: u64) -> Result<(), RaftError> {
         self.ticks += 1;
+        self.now = self.now.max(now);
         self.guarded(|driver| driver.node.tick())?;
         self.redraw_timeout();
         let mut late = Vec::new();
@@ -336,6 +347,7 @@ impl<L: LogStore, W> Driver<L, W> {
         if !self.membership.is_voter(to) || to == self.config.id {
             return Err(ProposeError::Membership(format!("raft ID {to:016x} is no other voter")));
         }
+        self.transferred = self.node.raft.term;
         self.guarded(|driver| driver.node.transfer_leader(to)).map_err(|_| ProposeError::Failed)
     }
 
@@ -420,10 +432,10 @@ impl<L: LogStore, W> Driver<L, W> {
         self.is_leader() && self.applied >= raft.raft_log.applied() && raft.apply_to_current_term()
     }
 
-    /// Host's time in ms by which a quorum had answered this leader; `u64::MAX` if it is the quorum.
-    /// None while leadership is being handed over: the next leader does not wait for a lease.
+    /// Host's time in ms at which this leader sent what a quorum has answered; `u64::MAX` if it is the quorum.
+    /// None in a term in which leadership was to be handed over: the next leader does not wait for a lease.
     pub fn quorum_heard(&self) -> Option<u64> {
-        if self.is_leader() && self.node.raft.lead_transferee.is_none() {
+        if self.is_leader() && self.transferred < self.node.raft.term {
             self.lease.quorum_heard(self.config.id, &self.membership)
         } else {
             None

@@ -1,13 +1,20 @@
-//! When a quorum was last heard: the leader's right to answer reads without asking.
+//! When a quorum was last heard: the leader's right to answer reads without asking (Raft thesis, 6.4.1).
 //!
 //! Raft has one read mode per node, and it is set to the safe one; the default consistency of the
-//! API is served by this check instead. Times are milliseconds of the host's monotonic clock.
+//! API is served by this check instead. Times are milliseconds of the leader's monotonic clock.
+//!
+//! A leader writes the time on what it sends, and followers give the latest they have seen back with
+//! every answer. A lease counts from there, so it does not matter how long an answer was under way: a
+//! follower has counted its election timeout anew since that time, and gives no vote before it is
+//! over. What it promised in a life before it forgets, so for a while after its start it gives none
+//! either. Two ways round the timeout are left: a leader that hands over has no lease any more in its
+//! term, and one whose process is known to be gone ([`super::Driver::peer_gone`]) answers nobody.
 
 use std::collections::BTreeMap;
 
 use super::membership::Membership;
 
-/// Last time each peer answered in the present term.
+/// What each peer last answered in the present term: when that was sent to it.
 #[derive(Debug, Default)]
 pub struct Lease {
     heard: BTreeMap<u64, u64>,
@@ -18,16 +25,18 @@ impl Lease {
         self.heard.clear();
     }
 
-    pub(super) fn heard(&mut self, peer: u64, now: u64) {
-        self.heard.insert(peer, now);
+    /// A peer has answered something that was sent at this time, or later.
+    pub(super) fn heard(&mut self, peer: u64, sent: u64) {
+        let latest = self.heard.entry(peer).or_default();
+        *latest = sent.max(*latest);
     }
 
-    /// When this peer last answered.
+    /// When was sent what this peer last answered.
     pub(super) fn last_heard(&self, peer: u64) -> Option<u64> {
         self.heard.get(&peer).copied()
     }
 
-    /// The latest time by which a quorum had answered; `u64::MAX` if this server is the quorum,
+    /// The latest time such that a quorum has answered what was sent then; `u64::MAX` if this server is the quorum,
     /// `None` if never.
     pub(super) fn quorum_heard(&self, me: u64, members: &Membership) -> Option<u64> {
         let incoming = self.majority(me, &members.voters)?;
@@ -45,6 +54,30 @@ impl Lease {
         times.sort_unstable();
         // Ascending: half of them (rounded down) may be older.
         times.get(voters.len().saturating_sub(1) - voters.len() / 2).copied().flatten()
+    }
+}
+
+/// What a follower gives back to its leader.
+#[derive(Debug, Default)]
+pub(super) struct Echo {
+    leader: u64,
+    term: u64,
+    stamp: u64,
+}
+
+impl Echo {
+    /// A message with this time came from the leader of this term, and the election timeout counts anew.
+    pub(super) fn saw(&mut self, leader: u64, term: u64, stamp: u64) {
+        if (leader, term) == (self.leader, self.term) {
+            self.stamp = self.stamp.max(stamp);
+        } else {
+            *self = Self { leader, term, stamp };
+        }
+    }
+
+    /// The time for an answer to this leader in this term; 0 if it has sent none.
+    pub(super) fn for_leader(&self, leader: u64, term: u64) -> u64 {
+        if (leader, term) == (self.leader, self.term) { self.stamp } else { 0 }
     }
 }
 

@@ -40,7 +40,18 @@ pub enum PeerCodecError {
 
 /// A message from one raft node to another.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PeerMessage(pub(super) Message);
+pub struct PeerMessage {
+    pub(super) message: Message,
+    /// What leases are made of, see [`super::lease`]: the leader's time in ms when it sent this, and in an
+    /// answer the latest such time that the follower has seen. 0 if there is none.
+    pub(super) stamp: u64,
+}
+
+impl PeerMessage {
+    pub(super) fn new(message: Message) -> Self {
+        Self { message, stamp: 0 }
+    }
+}
 
 #[derive(Debug, Default, Serialize, Deserialize)]
 #[serde(default)]
@@ -88,6 +99,8 @@ struct WireMessage {
     reject_hint: u64,
     #[serde(rename = "c", skip_serializing_if = "Bytes::is_empty")]
     context: Bytes,
+    #[serde(rename = "at", skip_serializing_if = "is_zero")]
+    stamp: u64,
 }
 
 #[expect(clippy::trivially_copy_pass_by_ref, reason = "serde's skip_serializing_if wants a reference")]
@@ -180,23 +193,23 @@ fn kind_of<T: Copy>(kinds: &[(u8, T)], number: u8) -> Option<T> {
 impl PeerMessage {
     /// Raft ID it is for.
     pub fn to(&self) -> u64 {
-        self.0.to
+        self.message.to
     }
 
     /// Raft ID it comes from.
     pub fn from(&self) -> u64 {
-        self.0.from
+        self.message.from
     }
 
     /// Term it was sent in; 0 for a forwarded read.
     pub fn term(&self) -> u64 {
-        self.0.term
+        self.message.term
     }
 
     /// The snapshot it announces. The host fetches the data before it gives the message to its node.
     pub fn snapshot(&self) -> Option<Manifest> {
-        if self.0.get_msg_type() == MessageType::MsgSnapshot {
-            Manifest::decode(self.0.get_snapshot().get_data()).ok()
+        if self.message.get_msg_type() == MessageType::MsgSnapshot {
+            Manifest::decode(self.message.get_snapshot().get_data()).ok()
         } else {
             None
         }
@@ -207,7 +220,7 @@ impl PeerMessage {
     /// # Errors
     /// [`PeerCodecError`] for a message that does not travel.
     pub fn encode(&self) -> Result<Bytes, PeerCodecError> {
-        let message = &self.0;
+        let message = &self.message;
         let no_kind = PeerCodecError::Nonsense("kind that does not travel");
         let mut entries = Vec::with_capacity(message.get_entries().len());
         for entry in message.get_entries() {
@@ -236,6 +249,7 @@ impl PeerMessage {
             reject: message.reject,
             reject_hint: message.reject_hint,
             context: message.context.clone(),
+            stamp: self.stamp,
         };
         codec::encode(VERSION, &wire).map(Bytes::from).map_err(PeerCodecError::Malformed)
     }
@@ -281,7 +295,7 @@ impl PeerMessage {
         if kind == MessageType::MsgSnapshot {
             message.set_snapshot(snapshot(wire.snapshot)?);
         }
-        Ok(Self(message))
+        Ok(Self { message, stamp: wire.stamp })
     }
 }
 
@@ -311,6 +325,7 @@ fn check(wire: &WireMessage, kind: MessageType) -> Result<(), &'static str> {
         wire.commit_term,
         wire.request_snapshot,
         wire.reject_hint,
+        wire.stamp,
     ];
     if numbers.iter().any(|number| *number > MAX_NUMBER) {
         return Err("number out of range");
@@ -378,7 +393,7 @@ mod tests {
                 }
                 _ => {}
             }
-            let sent = PeerMessage(message);
+            let sent = PeerMessage::new(message);
             let received = PeerMessage::decode(&sent.encode().unwrap());
             assert_eq!(received.as_ref(), Ok(&sent), "{kind:?}");
         }
@@ -396,7 +411,7 @@ mod tests {
             entry.data = protobuf::Message::write_to_bytes(&change).unwrap().into();
             let mut message = message(MessageType::MsgAppend);
             message.set_entries(vec![entry].into());
-            let sent = PeerMessage(message);
+            let sent = PeerMessage::new(message);
             assert_eq!(PeerMessage::decode(&sent.encode().unwrap()), Ok(sent));
         }
     }
@@ -404,12 +419,12 @@ mod tests {
     #[test]
     fn what_must_not_travel_does_not() {
         for kind in [MessageType::MsgPropose, MessageType::MsgTransferLeader, MessageType::MsgHup] {
-            assert!(PeerMessage(message(kind)).encode().is_err(), "{kind:?}");
+            assert!(PeerMessage::new(message(kind)).encode().is_err(), "{kind:?}");
         }
         let encoded = |change: &dyn Fn(&mut Message)| {
             let mut message = message(MessageType::MsgAppend);
             change(&mut message);
-            PeerMessage::decode(&PeerMessage(message).encode().unwrap())
+            PeerMessage::decode(&PeerMessage::new(message).encode().unwrap())
         };
         assert!(encoded(&|_| {}).is_ok());
         for (name, change) in [
@@ -441,7 +456,7 @@ mod tests {
                 Entry { index, term: 2, data: data.into(), context: vec![7; 16].into(), ..Entry::default() }
             }).collect();
             message.set_entries(entries.into());
-            let sent = PeerMessage(message);
+            let sent = PeerMessage::new(message);
             prop_assert_eq!(PeerMessage::decode(&sent.encode().unwrap()).unwrap(), sent);
         }
 
@@ -458,7 +473,7 @@ mod tests {
             let mut message = message(MessageType::MsgAppend);
             let entry = Entry { index: 1, term: 1, data: vec![1; 40].into(), ..Entry::default() };
             message.set_entries(vec![entry].into());
-            let mut bytes = PeerMessage(message).encode().unwrap().to_vec();
+            let mut bytes = PeerMessage::new(message).encode().unwrap().to_vec();
             let at = at % bytes.len();
             bytes[at] = value;
             let _ = PeerMessage::decode(&bytes);

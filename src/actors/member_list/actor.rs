@@ -2,7 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap};
 use std::future::Future as _;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::pin::Pin;
 use std::sync::Arc;
 use std::task::{Context as TaskContext, Poll};
@@ -460,6 +460,24 @@ impl Handler<Do> for MemberListActor {
         // Without a pool the waiter is dropped, and told that gossip is gone.
         if let Some(open) = &mut self.open {
             open.command(message.command, message.reply);
+        }
+    }
+}
+
+/// A connection from this address broke.
+#[derive(Message)]
+#[rtype(result = "()")]
+pub(super) struct Doubt {
+    pub ip: IpAddr,
+    pub _credit: Credit,
+}
+
+impl Handler<Doubt> for MemberListActor {
+    type Result = ();
+
+    fn handle(&mut self, message: Doubt, _: &mut Context<Self>) {
+        if let Some(open) = &mut self.open {
+            open.step(Input::Doubt(message.ip));
         }
     }
 }

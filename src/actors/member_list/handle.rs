@@ -1,7 +1,7 @@
 //! The door to a pool, whichever incarnation of its actor lives now.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, OnceLock};
 use std::time::{Duration, Instant};
@@ -10,7 +10,7 @@ use arc_swap::ArcSwap;
 use parking_lot::Mutex;
 use tokio::sync::oneshot;
 
-use super::actor::{Coordinates, Do, MemberListActor, Quit};
+use super::actor::{Coordinates, Do, Doubt, MemberListActor, Quit};
 use super::words::Area;
 use crate::actors::mailbox::{Credits, Sender};
 use crate::actors::supervision::Supervised;
@@ -205,6 +205,14 @@ impl PoolHandle {
     /// [`PoolError`].
     pub async fn join(&self, address: SocketAddr) -> Result<(), PoolError> {
         self.command(Command::Join { address }).await.map(drop)
+    }
+
+    /// A connection from this address broke, whatever it was for. Its members are probed out of turn; while gossip is
+    /// being restarted, not.
+    pub fn doubt(&self, ip: IpAddr) {
+        if let (Some(actor), Some(credit)) = (self.actor(), self.shared.credits.try_take()) {
+            actor.do_send(Doubt { ip, _credit: credit });
+        }
     }
 
     /// Says goodbye; resolves once the sockets may be closed.

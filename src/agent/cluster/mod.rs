@@ -14,11 +14,13 @@ mod founding;
 mod port;
 mod steward;
 
+use std::future::Future;
 use std::net::SocketAddr;
 use std::sync::Arc;
 use std::time::Duration;
 
 use parking_lot::Mutex;
+use tokio::net::TcpStream;
 use tokio::runtime::{Builder, Handle, Runtime};
 use tokio::sync::watch;
 
@@ -37,7 +39,7 @@ pub use steward::{ClusterAdmin, StewardOptions, start_autopilot};
 
 use directory::LanDirectory;
 use founding::Founding;
-use port::{Doors, ServerPort};
+use port::{Door, Doors, ServerPort};
 
 /// What the cluster is started with.
 #[derive(Debug, Clone)]
@@ -127,13 +129,13 @@ impl Cluster {
         let multiplexed = Arc::clone(&rpc);
         let snapshots = Arc::clone(&rpc);
         let doors = Doors {
-            peers: Some(Arc::new(move |stream, _| {
+            peers: Some(doubted(&self.lan, move |stream| {
                 let inbound = inbound.clone();
-                Box::pin(async move { inbound.serve(stream).await })
+                async move { inbound.serve(stream).await }
             })),
             single: Some(Arc::new(move |stream, _| Box::pin(server::serve(stream, Arc::clone(&single))))),
-            multiplexed: Some(Arc::new(move |stream, _| {
-                Box::pin(server::serve_multiplexed(stream, Arc::clone(&multiplexed)))
+            multiplexed: Some(doubted(&self.lan, move |stream| {
+                server::serve_multiplexed(stream, Arc::clone(&multiplexed))
             })),
             snapshot: Some(Arc::new(move |stream, _| {
                 Box::pin(server::serve_snapshot(stream, Arc::clone(&snapshots)))
@@ -195,6 +197,22 @@ impl crate::peers::links::LinkNews for RaftHandle {
     fn snapshot_sent(&self, peer: u64, done: bool) {
         Self::snapshot_sent(self, peer, done);
     }
+}
+
+/// A door that tells gossip when a connection has ended: whoever was at its other end may have died. Without it the
+/// next probe of them would come in its turn.
+fn doubted<F>(lan: &PoolHandle, serve: impl Fn(TcpStream) -> F + Send + Sync + 'static) -> Door
+where
+    F: Future<Output = ()> + Send + 'static,
+{
+    let lan = lan.clone();
+    Arc::new(move |stream, peer: SocketAddr| {
+        let (lan, served) = (lan.clone(), serve(stream));
+        Box::pin(async move {
+            served.await;
+            lan.doubt(peer.ip());
+        })
+    })
 }
 
 /// The links, as the raft node knows them.

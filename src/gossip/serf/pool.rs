@@ -169,6 +169,7 @@ impl Pool {
                 }
                 self.layer.joining = 0;
             }
+            Input::Doubt(ip) => swim.doubt(now, ip, layer, out),
             Input::Tick => {}
             Input::Command(ticket, command) => self.command(now, ticket, command, out),
         }

@@ -1,7 +1,7 @@
 //! [`Swim`]: the outside of this room. Each call becomes a [`Step`], which does the work.
 
 use std::collections::BTreeMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -13,7 +13,7 @@ use super::awareness::Awareness;
 use super::broadcast::Queue;
 use super::delegate::{Context, Delegate};
 use super::exchange::Purpose;
-use super::probing::{Probe, Relays};
+use super::probing::{Doubts, Relays};
 use super::schedule::{ProbeOrder, Ticker, stagger};
 use super::stats::Stats;
 use super::step::{SELF, State, Step};
@@ -113,6 +113,7 @@ impl Swim {
             suspicions: Suspicions::new(rng.next_u64()),
             awareness: Awareness::new(config.awareness_max),
             order,
+            doubts: Doubts::default(),
             probe: None,
             relays: Relays::default(),
             exchanges: BTreeMap::new(),
@@ -212,7 +213,11 @@ impl Swim {
     /// spread, neither here nor in the layer above, gossip ticks are left out.
     pub fn deadline<D: Delegate>(&self, d: &D) -> Moment {
         let state = &self.state;
-        let probe = state.probe.as_ref().map_or(state.probe_ticks.next, Probe::deadline);
+        let probe = match &state.probe {
+            Some(probe) => probe.deadline(),
+            None if state.doubts.is_empty() => state.probe_ticks.next,
+            None => Moment(0),
+        };
         let mut deadline =
             probe.min(state.push_pull_at).min(state.suspicions.deadline()).min(state.relays.deadline());
         // Alone, news of itself stays queued for the first who comes.
@@ -223,6 +228,12 @@ impl Swim {
             Some(leaving) if !leaving.done => deadline.min(leaving.until),
             _ => deadline,
         }
+    }
+
+    /// Members at this address may have died: they are probed out of turn, as soon as no probe is under way. Of many
+    /// (they can share an address) only a few.
+    pub fn doubt<D: Delegate>(&mut self, now: Moment, ip: IpAddr, d: &mut D, out: &mut Outputs) {
+        self.step(now, d, out, |step| step.doubt(ip));
     }
 
     /// Starts to exchange everything with the member at this address.

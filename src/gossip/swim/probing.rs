@@ -3,20 +3,26 @@
 //! One member after the other is probed. One that does not answer is asked once more through a few others and
 //! over a stream; only if all of that fails it comes under suspicion.
 //!
+//! Two kinds of members come out of turn. Of one that others suspect, a few of all members try themselves: if
+//! it lives it hears early that it must object, and if it is dead their word shortens the wait. And of one
+//! whose connections break the host says so ([`Swim::doubt`](super::Swim::doubt)). The wire knows neither, nor
+//! do the rules of suspicion: only the order of probes is another one.
+//!
 //! Source: section 6.3 of the project's notes on the gossip wire; SWIM section 3.1; Lifeguard's local health
-//! and its "buddy system".
+//! and its "buddy system". Coming out of turn is ours.
 
 use std::collections::VecDeque;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
 use bytes::Bytes;
+use rand::RngExt;
 
 use super::delegate::Delegate;
 use super::exchange::Purpose;
 use super::step::{SELF, State, Step};
-use super::table::Node;
+use super::table::{Name, Node};
 use crate::gossip::time::Moment;
 use crate::gossip::wire::{
     Ack, Claim, IndirectPing, Message, NodeState, Ping, StreamMessage, Versions, encode_stream,
@@ -24,6 +30,34 @@ use crate::gossip::wire::{
 
 /// Most pings for others under way at the same time.
 const MAX_RELAYS: usize = 1_024;
+/// How many of all members, about, look after a suspect themselves. More than the few whose word counts, as
+/// some look already or answer late; few enough not to bury a slow member under pings.
+const WITNESSES: u32 = 8;
+/// Most members that wait for a probe out of turn.
+const MAX_DOUBTS: usize = 16;
+/// Most members at one address that are probed when a connection from there breaks.
+const DOUBTED_AT_ONCE: usize = 4;
+
+/// Members that are probed out of turn, in the order in which they came into doubt.
+#[derive(Debug, Default)]
+pub(super) struct Doubts(VecDeque<Name>);
+
+impl Doubts {
+    pub(super) fn is_empty(&self) -> bool {
+        self.0.is_empty()
+    }
+
+    /// The member has spoken up.
+    pub(super) fn dispel(&mut self, name: &Name) {
+        self.0.retain(|doubted| doubted != name);
+    }
+
+    fn put(&mut self, name: Name) {
+        if self.0.len() < MAX_DOUBTS && !self.0.contains(&name) {
+            self.0.push_back(name);
+        }
+    }
+}
 
 /// Whether a member of these versions says that it had no answer.
 fn sends_nacks(versions: Option<Versions>) -> bool {
@@ -189,13 +223,43 @@ impl<D: Delegate> Step<'_, D> {
                 self.end_probe();
             }
         }
-        if self.state.probe.is_none() && self.state.probe_ticks.due(self.now) {
+        if self.state.probe.is_none()
+            && (self.state.probe_ticks.due(self.now) || !self.state.doubts.is_empty())
+        {
             self.probe_next();
         }
     }
 
-    /// Probes the next member of the round, or of a new one.
+    /// A connection from this address broke.
+    pub(super) fn doubt(&mut self, ip: IpAddr) {
+        let there = self.state.table.iter().skip(1).filter(|entry| {
+            entry.node.addr.ip() == ip && matches!(entry.state, NodeState::Alive | NodeState::Suspect)
+        });
+        let names: Vec<Name> = there.take(DOUBTED_AT_ONCE).map(|entry| entry.node.name.clone()).collect();
+        for name in names {
+            self.state.doubts.put(name);
+        }
+    }
+
+    /// Others suspect a member: whether this one looks after it itself, its lot says.
+    pub(super) fn witness(&mut self, name: Name) {
+        let members = u32::try_from(self.state.table.len()).unwrap_or(u32::MAX);
+        if members <= WITNESSES || self.state.rng.random_range(0..members) < WITNESSES {
+            self.state.doubts.put(name);
+        }
+    }
+
+    /// Probes a member in doubt, or else the next of the round, or of a new one.
     fn probe_next(&mut self) {
+        while let Some(name) = self.state.doubts.0.pop_front() {
+            let doubted = self.state.table.get(name.as_bytes());
+            let there = doubted.filter(|entry| matches!(entry.state, NodeState::Alive | NodeState::Suspect));
+            if let Some(entry) = there {
+                let (node, incarnation, state) = (entry.node.clone(), entry.incarnation, entry.state);
+                self.probe(node, incarnation, state);
+                return;
+            }
+        }
         let mut restarted = false;
         loop {
             let Some(place) = self.state.order.next() else {

@@ -141,6 +141,7 @@ impl<D: Delegate> Step<'_, D> {
             Arc::new(Node { name: old.name.clone(), addr, meta, versions })
         };
         self.state.suspicions.end(&old.name);
+        self.state.doubts.dispel(&old.name);
         self.state.broadcast(&old.name, &Message::Alive(Alive { versions, ..*alive }));
         let now = self.now;
         self.state.change(place, |entry| {
@@ -186,6 +187,9 @@ impl<D: Delegate> Step<'_, D> {
                 });
                 self.state.suspicions.start(now, &name, claim.from, terms);
                 tracing::debug!(node = %name, "a member is suspected");
+                if claim.from != self.state.me.node.name.as_bytes() {
+                    self.witness(name);
+                }
             }
         }
     }

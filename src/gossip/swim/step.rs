@@ -15,7 +15,7 @@ use super::awareness::Awareness;
 use super::broadcast::{BroadcastId, Queue};
 use super::delegate::{Context, Delegate};
 use super::exchange::Purpose;
-use super::probing::{Probe, Relays};
+use super::probing::{Doubts, Probe, Relays};
 use super::schedule::{ProbeOrder, Ticker, push_pull_interval};
 use super::stats::Stats;
 use super::suspicion::{Suspicions, Terms};
@@ -45,6 +45,7 @@ pub(super) struct State {
     pub(super) suspicions: Suspicions,
     pub(super) awareness: Awareness,
     pub(super) order: ProbeOrder,
+    pub(super) doubts: Doubts,
     pub(super) probe: Option<Probe>,
     pub(super) relays: Relays,
     pub(super) exchanges: BTreeMap<ExchangeId, Purpose>,

@@ -5,7 +5,7 @@ use super::{
     ProposeError, RaftError, RawNode, ReadError, Reads, Staged, StateRole, VecDeque, logger,
 };
 use crate::raft::LogState;
-use crate::raft::lease::Lease;
+use crate::raft::lease::{Echo, Lease};
 use crate::raft::log::LogWrite;
 use crate::raft::membership::{BOOTSTRAP_INDEX, BOOTSTRAP_TERM};
 use rand::{RngExt, SeedableRng};
@@ -67,6 +67,8 @@ impl<L: LogStore, W> Driver<L, W> {
             Ok(node) => node.map_err(|error| RaftError::Broken(error.to_string()))?,
             Err(_) => return Err(RaftError::Broken("the node cannot start from its log".into())),
         };
+        let may_have_promised = !is_empty && config.recover.is_none() && members.voters.len() > 1;
+        let quiet_until = if may_have_promised { (config.lease_ticks() + config.heartbeat_ticks) as u64 } else { 0 };
         let mut rng = ChaCha8Rng::seed_from_u64(rng_seed);
         let nonce = rng.random();
         let mut driver = Self {
@@ -78,6 +80,10 @@ impl<L: LogStore, W> Driver<L, W> {
             pending: Pending::new(),
             reads: Reads::new(config.id, nonce),
             lease: Lease::default(),
+            echo: Echo::default(),
+            now: 0,
+            transferred: 0,
+            quiet_until,
             membership: members,
             staged: Staged::default(),
             unreported: None,

@@ -79,7 +79,7 @@ impl<L: LogStore, W> Driver<L, W> {
         }
         // Only a leader has these: followers may write while we do.
         for message in ready.take_messages() {
-            emit(Effect::Send(PeerMessage(message)));
+            emit(Effect::Send(self.stamped(message)));
         }
         if !ready.snapshot().is_empty() {
             self.take_snapshot(ready.snapshot());
@@ -102,7 +102,7 @@ impl<L: LogStore, W> Driver<L, W> {
         self.node.advance_append_async(ready);
         // Nothing that raft does may come between a step and its advance, so the rest follows here.
         for message in held {
-            let send = Effect::Send(PeerMessage(message));
+            let send = Effect::Send(self.stamped(message));
             if self.staged.must_sync() { self.held.push(send) } else { emit(send) }
         }
         for read in reads {
@@ -282,7 +282,8 @@ impl<L: LogStore, W> Driver<L, W> {
     /// `Ok(Err(Refused))` if the message was refused and changed nothing, [`RaftError`] if the host
     /// must stop.
     pub fn step(&mut self, message: PeerMessage, now: u64) -> Result<Result<(), Refused>, RaftError> {
-        let message = message.0;
+        let PeerMessage { message, stamp } = message;
+        self.now = self.now.max(now);
         if let Err(refused) = self.check(&message) {
             return Ok(Err(refused));
         }
@@ -295,11 +296,31 @@ impl<L: LogStore, W> Driver<L, W> {
         if stepped.is_err() {
             return Ok(Err(Refused("from a server that is not a member")));
         }
-        let answers = matches!(kind, MessageType::MsgHeartbeatResponse | MessageType::MsgAppendResponse);
-        if answers && self.is_leader() && term == self.node.raft.term {
-            self.lease.heard(from, now);
+        let raft = &self.node.raft;
+        if term == raft.term {
+            match kind {
+                MessageType::MsgHeartbeatResponse | MessageType::MsgAppendResponse if self.is_leader() => {
+                    self.lease.heard(from, stamp.min(self.now));
+                }
+                MessageType::MsgHeartbeat | MessageType::MsgAppend if raft.leader_id == from => {
+                    self.echo.saw(from, term, stamp);
+                }
+                _ => {}
+            }
         }
         Ok(Ok(()))
+    }
+
+    /// Puts on a message what the leader's lease is made of.
+    fn stamped(&self, message: Message) -> PeerMessage {
+        let stamp = match message.get_msg_type() {
+            MessageType::MsgHeartbeat | MessageType::MsgAppend => self.now,
+            MessageType::MsgHeartbeatResponse | MessageType::MsgAppendResponse => {
+                self.echo.for_leader(message.to, message.term)
+            }
+            _ => 0,
+        };
+        PeerMessage { message, stamp }
     }
 
     /// Answers a follower's read at once where this leader's lease is enough. False if raft must.
@@ -319,7 +340,7 @@ impl<L: LogStore, W> Driver<L, W> {
         answer.term = self.node.raft.term;
         answer.index = self.node.raft.raft_log.committed;
         answer.set_entries(message.get_entries().to_vec().into());
-        self.queued.push(Effect::Send(PeerMessage(answer)));
+        self.queued.push(Effect::Send(PeerMessage::new(answer)));
         true
     }
 
@@ -339,6 +360,11 @@ impl<L: LogStore, W> Driver<L, W> {
                 if raft.state == StateRole::Leader && message.term == raft.term && message.index > last =>
             {
                 Err(Refused("acknowledges entries that do not exist"))
+            }
+            MessageType::MsgRequestVote | MessageType::MsgRequestPreVote
+                if self.ticks < self.quiet_until && raft.leader_id == raft::INVALID_ID =>
+            {
+                Err(Refused("just started: a leader's lease may count on this server"))
             }
             MessageType::MsgTimeoutNow if message.from != raft.leader_id => {
                 Err(Refused("only the leader hands leadership over"))

@@ -39,7 +39,7 @@ fn a_crash_keeps_what_was_acknowledged_and_answers_nothing_else() {
         let failed = node.driver.pump(&mut |_| effects += 1);
         assert!(matches!(failed, Err(RaftError::Log(LogError::Io { .. }))), "{fault:?}: {failed:?}");
         assert_eq!(effects, 0, "{fault:?}: nothing that depends on the write got out");
-        assert!(matches!(node.driver.tick(), Err(RaftError::Failed)), "{fault:?}: it stays dead");
+        assert!(matches!(node.driver.tick(0), Err(RaftError::Failed)), "{fault:?}: it stays dead");
         assert_eq!(node.driver.take_waiters(), ["in flight"]);
         node.restart();
         group.settle();
@@ -161,7 +161,7 @@ fn a_leaders_appends_leave_before_its_write_and_a_followers_answer_after() {
     };
     let driver = &mut group.node("a").driver;
     assert!(driver.pump(&mut |effect| collect(effect, &mut appends)).is_err());
-    let kinds: Vec<_> = appends.iter().map(|message| message.0.get_msg_type()).collect();
+    let kinds: Vec<_> = appends.iter().map(|message| message.message.get_msg_type()).collect();
     assert_eq!(kinds, [MessageType::MsgAppend; 2], "sent although our own write failed");
 
     let append = appends.into_iter().find(|message| message.to() == id_of("b")).unwrap();
@@ -180,33 +180,66 @@ fn a_vote_is_durable_before_it_is_sent() {
     request.set_msg_type(MessageType::MsgRequestVote);
     (request.from, request.to, request.term) = (id_of("a"), voter.config.id, 9);
     (request.index, request.log_term) = (1, 1);
-    voter.driver.step(PeerMessage(request), 0).unwrap().unwrap();
+    voter.driver.step(PeerMessage::new(request), 0).unwrap().unwrap();
     let mut sent = 0;
     voter.driver.pump(&mut |effect| sent += u64::from(matches!(effect, Effect::Send(_)))).unwrap();
     let hard_state = voter.log.state().unwrap().hard_state;
     assert_eq!((sent, hard_state.term, hard_state.vote), (1, 9, id_of("a")));
 }
 
+/// A heartbeat of the leader at `sent`; its answers are back at `back`.
+fn heartbeat(group: &mut Group, leader: &str, sent: u64, back: u64) {
+    for _ in 0..2 {
+        group.node(leader).driver.tick(sent).unwrap();
+    }
+    for message in group.node(leader).pump() {
+        let to = group.nodes.get_mut(&message.to()).unwrap();
+        // Their clocks have nothing to do with it.
+        to.driver.step(message, 7).unwrap().unwrap();
+        for answer in to.pump() {
+            group.node(leader).driver.step(answer, back).unwrap().unwrap();
+        }
+    }
+}
+
 #[test]
-fn a_lease_needs_a_quorum_lately() {
+fn a_lease_counts_from_what_a_quorum_has_answered() {
     let mut group = Group::of(&["a", "b", "c"]);
     group.elect("a");
-    let heartbeat = |group: &mut Group, now: u64| {
-        for _ in 0..2 {
-            group.node("a").driver.tick().unwrap();
-        }
-        let messages = group.node("a").pump();
-        for message in messages {
-            let to = message.to();
-            group.nodes.get_mut(&to).unwrap().driver.step(message, now).unwrap().unwrap();
-            for answer in group.nodes.get_mut(&to).unwrap().pump() {
-                group.node("a").driver.step(answer, now).unwrap().unwrap();
-            }
-        }
-    };
-    heartbeat(&mut group, 500);
-    assert_eq!(group.node("a").driver.quorum_heard(), Some(500));
+    heartbeat(&mut group, "a", 500, 900);
+    assert_eq!(group.node("a").driver.quorum_heard(), Some(500), "when it was sent, not when it was answered");
     assert_eq!(group.node("b").driver.quorum_heard(), None, "not the leader");
+    group.cut.insert(id_of("b"));
+    group.cut.insert(id_of("c"));
+    group.node("a").driver.tick(1_000).unwrap();
+    group.node("a").driver.tick(1_100).unwrap();
+    group.settle();
+    assert_eq!(group.node("a").driver.quorum_heard(), Some(500), "nobody has answered since");
+}
+
+#[test]
+fn a_server_that_has_just_started_gives_no_vote() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.elect("a");
+    group.cut.insert(id_of("a"));
+    group.node("b").restart();
+    let quiet = group.node("b").driver.quiet_until;
+    assert!(quiet > group.node("b").config.lease_ticks() as u64);
+    let ask = |group: &mut Group| {
+        let term = group.node("c").driver.status().term;
+        let mut vote = Message::default();
+        vote.set_msg_type(MessageType::MsgRequestPreVote);
+        (vote.from, vote.to, vote.term) = (id_of("c"), id_of("b"), term + 1);
+        let log = &group.node("c").driver.node.raft.raft_log;
+        (vote.index, vote.log_term) = (log.last_index(), log.last_term());
+        group.node("b").driver.step(PeerMessage::new(vote), 0).unwrap()
+    };
+    for _ in 0..quiet {
+        assert!(ask(&mut group).is_err(), "the life before may have answered a leader");
+        group.node("b").driver.tick(0).unwrap();
+    }
+    assert_eq!(ask(&mut group), Ok(()));
+    assert_eq!(group.node("b").pump().len(), 1, "it votes");
 }
 
 #[test]
@@ -251,6 +284,19 @@ fn leadership_is_handed_over() {
     assert_eq!(group.propose("a", "meanwhile"), Err(ProposeError::Busy));
     group.settle();
     assert!(group.node("c").driver.is_ready());
+}
+
+#[test]
+fn a_hand_over_that_failed_costs_the_lease() {
+    let mut group = Group::of(&["a", "b", "c"]);
+    group.elect("a");
+    group.cut.insert(id_of("c"));
+    group.node("a").driver.transfer_leader(id_of("c")).unwrap();
+    group.ticks(30);
+    assert!(group.node("a").driver.is_ready(), "it leads on");
+    group.propose("a", "afterwards").unwrap();
+    heartbeat(&mut group, "a", 5_000, 5_001);
+    assert_eq!(group.node("a").driver.quorum_heard(), None, "the order to stand may still arrive");
 }
 
 #[test]
@@ -433,7 +479,7 @@ fn nonsense_from_peers_is_refused_and_harmless() {
         message.to = to;
         message.term = term;
         change(&mut message);
-        PeerMessage(message)
+        PeerMessage::new(message)
     };
     let nothing: &dyn Fn(&mut Message) = &|_| {};
     for (name, to, message) in [
@@ -510,7 +556,7 @@ fn a_founder_keeps_its_vote() {
     vote.set_msg_type(MessageType::MsgRequestVote);
     (vote.from, vote.to, vote.term) = (id_of("b"), id_of("a"), 9);
     (vote.index, vote.log_term) = (1, 1);
-    group.node("a").driver.step(PeerMessage(vote), 0).unwrap().unwrap();
+    group.node("a").driver.step(PeerMessage::new(vote), 0).unwrap().unwrap();
     assert_eq!(group.node("a").pump().len(), 1, "it votes");
     let founding = Membership::founding(["a", "b", "c"].map(server));
     group.node("a").driver.found(founding, MemoryLog::with_crashes(), 1).unwrap().unwrap();
@@ -526,7 +572,7 @@ fn a_lease_answers_a_followers_read_without_a_round() {
     group.settle();
     let at = group.node("a").applied;
     let lease = group.node("a").config.lease_ms;
-    // The answers so far came at time 0.
+    // What was answered so far was sent at time 0.
     for (now, asks_others) in [(lease - 1, false), (lease, true)] {
         group.node("b").driver.read_index(now, ReadMode::Lease);
         let asked = group.node("b").pump();

@@ -82,6 +82,48 @@ fn an_answer_through_others_is_an_answer_but_measures_nothing() {
 }
 
 #[test]
+fn whoever_is_in_doubt_comes_out_of_turn() {
+    // All members of the lab share an address: a few of them are looked after, one after the other at once.
+    let mut lab = Lab::among(&["b", "c", "d", "e", "f", "g"]);
+    let ip = lab.swim.table().iter().nth(1).unwrap().node.addr.ip();
+    lab.swim.doubt(lab.now, ip, &mut lab.log, &mut lab.out);
+    lab.swim.doubt(lab.now, std::net::Ipv4Addr::new(1, 2, 3, 4).into(), &mut lab.log, &mut lab.out);
+    let mut probed = BTreeSet::new();
+    for number in 1..=4 {
+        assert!(lab.swim.deadline(&lab.log) <= lab.now, "at once");
+        lab.pass(Duration::ZERO);
+        probed.insert(lab.sent().join(" "));
+        lab.out.packets.clear();
+        assert!(lab.swim.deadline(&lab.log) > lab.now, "one at a time");
+        let answer = ack(&lab, number);
+        lab.hear(&[answer]);
+    }
+    assert_eq!(probed.len(), 4, "{probed:?}");
+    assert!(lab.swim.deadline(&lab.log) > lab.now, "and then in turn again");
+}
+
+#[test]
+fn a_few_members_look_after_a_suspect_of_others() {
+    let suspect = |names: &[&str]| {
+        let mut lab = Lab::among(names);
+        let claim = Claim { incarnation: 5, node: b"b", from: b"c" };
+        lab.hear(&[Message::Suspect(claim)]);
+        (lab.swim.deadline(&lab.log) <= lab.now, lab)
+    };
+    let (at_once, mut lab) = suspect(&["b", "c"]);
+    assert!(at_once);
+    lab.pass(Duration::ZERO);
+    assert_eq!(lab.sent().join(" ").matches("ping #1 b").count(), 1);
+    lab.pass(Duration::from_secs(1));
+    assert_eq!(lab.swim.stats().failed_probes, 1);
+    // In a large pool most leave it to others.
+    let names: Vec<String> =
+        ["b", "c"].map(String::from).into_iter().chain((0..400).map(|at| format!("m{at}"))).collect();
+    let names: Vec<&str> = names.iter().map(String::as_str).collect();
+    assert!(!suspect(&names).0);
+}
+
+#[test]
 fn an_answer_over_a_stream_keeps_suspicion_away() {
     for answers in [true, false] {
         let mut lab = Lab::among(&["b"]);

@@ -170,7 +170,7 @@ impl Group {
     pub(super) fn ticks(&mut self, count: usize) {
         for _ in 0..count {
             for node in self.nodes.values_mut() {
-                node.driver.tick().unwrap();
+                node.driver.tick(0).unwrap();
             }
             self.settle();
         }
