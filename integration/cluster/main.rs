@@ -11,6 +11,7 @@
 
 mod ambush;
 mod clocks;
+mod disks;
 mod interop;
 mod kills;
 #[path = "../lin/mod.rs"]

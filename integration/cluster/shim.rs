@@ -12,7 +12,7 @@ use std::process::Command;
 
 use tempfile::TempDir;
 
-use crate::support::cluster::ClusterSetup;
+use crate::support::cluster::{ClusterSetup, Member};
 
 /// The library and the file it obeys.
 pub struct Shim {
@@ -45,8 +45,19 @@ impl Shim {
 
     /// Has everybody of a cluster run with it.
     pub fn around(&self, setup: ClusterSetup) -> ClusterSetup {
+        self.words().into_iter().fold(setup, |setup, (name, value)| setup.environment(name, &value))
+    }
+
+    fn words(&self) -> [(&'static str, String); 2] {
         let path = |name: &str| self.home.path().join(name).display().to_string();
-        setup.environment("LD_PRELOAD", &path("shim.so")).environment("TRIBUNE_SHIM", &path("control"))
+        [("LD_PRELOAD", path("shim.so")), ("TRIBUNE_SHIM", path("control"))]
+    }
+
+    /// Has one member run with it, from its next start on.
+    pub fn on(&self, member: &mut Member) {
+        for (name, value) in self.words() {
+            member.set_environment(name, &value);
+        }
     }
 
     /// Sets the clock wrong by so many milliseconds, for all of them.

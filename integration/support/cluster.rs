@@ -191,6 +191,11 @@ impl Member {
         merge(&mut self.config, change);
     }
 
+    /// A variable of its environment, from its next start on.
+    pub fn set_environment(&mut self, name: &str, value: &str) {
+        self.environment.push((name.to_owned(), value.to_owned()));
+    }
+
     fn start(&mut self) {
         assert!(self.child.is_none(), "{} runs already", self.name);
         let file = self.home.path().join("agent.json");

@@ -61,14 +61,7 @@ impl LeaderAdmin {
             let text = format!("server {} is the only one that votes and cannot be removed", peer.node);
             return Err(EndpointError::Refused(text));
         }
-        if peer.leader {
-            let text = format!(
-                "server {} leads and cannot remove itself; hand leadership over first \
-                 (consul operator raft transfer-leader)",
-                peer.node
-            );
-            return Err(EndpointError::Refused(text));
-        }
+        // A leader may remove itself, as Consul's does: it leads until that is agreed on, and no longer.
         info!(target: "agent.server", id = %peer.id, address = %peer.address, "removing raft peer as asked");
         let (id, deadline) = (raft_id(&peer.id), Instant::now() + PATIENCE);
         loop {

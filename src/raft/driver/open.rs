@@ -68,7 +68,8 @@ impl<L: LogStore, W> Driver<L, W> {
             Err(_) => return Err(RaftError::Broken("the node cannot start from its log".into())),
         };
         let may_have_promised = !is_empty && config.recover.is_none() && members.voters.len() > 1;
-        let quiet_until = if may_have_promised { (config.lease_ticks() + config.heartbeat_ticks) as u64 } else { 0 };
+        let quiet_until =
+            if may_have_promised { (config.lease_ticks() + config.heartbeat_ticks) as u64 } else { 0 };
         let mut rng = ChaCha8Rng::seed_from_u64(rng_seed);
         let nonce = rng.random();
         let mut driver = Self {

@@ -207,7 +207,11 @@ fn a_lease_counts_from_what_a_quorum_has_answered() {
     let mut group = Group::of(&["a", "b", "c"]);
     group.elect("a");
     heartbeat(&mut group, "a", 500, 900);
-    assert_eq!(group.node("a").driver.quorum_heard(), Some(500), "when it was sent, not when it was answered");
+    assert_eq!(
+        group.node("a").driver.quorum_heard(),
+        Some(500),
+        "when it was sent, not when it was answered"
+    );
     assert_eq!(group.node("b").driver.quorum_heard(), None, "not the leader");
     group.cut.insert(id_of("b"));
     group.cut.insert(id_of("c"));
