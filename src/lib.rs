@@ -6,6 +6,7 @@ pub mod autopilot;
 pub mod cidr;
 pub mod cli;
 pub mod definition;
+pub mod dial;
 pub mod dns;
 pub mod duration;
 pub mod endpoints;

@@ -188,6 +188,13 @@ impl Cluster {
         ticket
     }
 
+    /// A connection of one member to another breaks.
+    pub fn doubt(&mut self, node: usize, other: usize) {
+        self.say(|| format!("{} doubts {}", name(node), name(other)));
+        let ip = addr(other).ip();
+        self.world.act(node, |pool, now, out| pool.step(now, Input::Doubt(ip), out));
+    }
+
     /// A member begins to say goodbye.
     pub fn leave(&mut self, node: usize) {
         self.say(|| format!("{} leaves", name(node)));

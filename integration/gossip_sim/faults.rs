@@ -72,7 +72,7 @@ impl Faults {
     }
 
     fn one(&self, cluster: &mut Cluster, good: &Conditions) {
-        match cluster.world.rng().random_range(0..10) {
+        match cluster.world.rng().random_range(0..11) {
             0 if self.bad_network => {
                 let rng = cluster.world.rng();
                 let conditions = Conditions {
@@ -123,6 +123,12 @@ impl Faults {
             9 if self.news => {
                 if let Some(node) = cluster.any_member() {
                     cluster.fire(node);
+                }
+            }
+            // A connection breaks, mostly for no reason.
+            10 if self.crashes => {
+                if let (Some(node), Some(other)) = (cluster.any_member(), cluster.any_member()) {
+                    cluster.doubt(node, other);
                 }
             }
             _ => {}

@@ -56,7 +56,7 @@ fn lifeguard_spares_the_healthy() {
     let count = |parts: Parts| {
         sum(grid(100, &[4, 10], Slowness::Mute, &[8_000, 16_000], &[64, 1_000]), 1, &parts.config(4))
     };
-    let (swim, lifeguard) = (count(Parts::None), count(Parts::All));
+    let (swim, lifeguard) = (count(Parts::None), count(Parts::Ours));
     assert!(swim.fp > 100, "the experiment must hurt plain SWIM: {swim:?}");
     assert!(
         lifeguard.fp * 20 <= swim.fp,
@@ -166,7 +166,7 @@ fn plot_stopped() {
         return;
     }
     println!("members stopped altogether\n\n| | FP | FP- | slow ones declared dead |\n|---|---|---|---|");
-    for parts in [Parts::None, Parts::All] {
+    for parts in [Parts::None, Parts::Ours] {
         let count = sum(grid(128, SLOW, Slowness::Stopped, STOP, GO), 1, &parts.config(4));
         println!("| {} | {} | {} | {} |", parts.name(), count.fp, count.fp_healthy, count.slow);
     }

@@ -62,12 +62,13 @@ pub const NEVER_IN_CORES: &[(&str, &str)] = &[
 ];
 
 /// Rooms of plain functions that every other room may name, and that name none.
-pub const COMMON: &[&str] = &["cidr", "definition", "duration", "tls", "watch"];
+pub const COMMON: &[&str] = &["cidr", "definition", "dial", "duration", "tls", "watch"];
 
 /// All rooms.
 pub const ROOMS: &[Room] = &[
     Room { name: "cidr", core: true, rooms: &[], crates: &[] },
     Room { name: "definition", core: true, rooms: &[], crates: &["serde_json"] },
+    Room { name: "dial", core: false, rooms: &[], crates: &[] },
     Room { name: "duration", core: true, rooms: &[], crates: &[] },
     Room { name: "tls", core: false, rooms: &[], crates: &["rustls"] },
     Room { name: "watch", core: true, rooms: &[], crates: &["serde_json"] },

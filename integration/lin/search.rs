@@ -43,6 +43,11 @@ impl Default for Limits {
     }
 }
 
+impl Limits {
+    /// For the few histories that need more: a minute or two, and some 3 GB at worst.
+    pub const WIDE: Self = Self { steps: 10_000_000, words: 400_000_000 };
+}
+
 /// One place in the attempt.
 struct Frame {
     /// The operation that was put here, and what it left.

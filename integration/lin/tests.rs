@@ -525,7 +525,7 @@ fn small_histories_agree_with_the_definition() {
 fn it_gives_up_within_its_limits() {
     let history = made_up(1, 12, 3_000, 1);
     let limits = Limits { steps: 100, words: 1_000_000 };
-    let verdict = check_within(&history, limits);
+    let verdict = check_within(&history, &[limits]);
     assert!(matches!(verdict, Err(Violation::Undecided { .. })), "{verdict:?}");
 }
 

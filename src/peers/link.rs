@@ -21,6 +21,7 @@ use super::FIRST_BYTE;
 use super::frame::{self, FrameError, Kind, Reader};
 use super::links::Shared;
 use super::request::{self, Answer, RequestError};
+use crate::dial::connect;
 use crate::raft::ServerRecord;
 
 /// Bytes that may wait for one peer; a follower that is slow holds no more.
@@ -285,7 +286,7 @@ pub(super) async fn dial(shared: &Shared, peer: &ServerRecord) -> Result<TcpStre
         .address(peer)
         .ok_or_else(|| FrameError::Stranger(format!("nobody knows where server {} is", peer.name)))?;
     let limit = shared.settings.dial_timeout;
-    let mut stream = timeout(limit, TcpStream::connect(address))
+    let mut stream = timeout(limit, connect(shared.settings.source, address))
         .await
         .map_err(|_| std::io::Error::from(std::io::ErrorKind::TimedOut))??;
     stream.set_nodelay(true)?;

@@ -4,7 +4,7 @@
 //! made when first needed and stay; one that has nothing to say holds no connection.
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -47,6 +47,8 @@ pub trait LinkNews: Send + Sync {
 pub struct LinksSettings {
     /// How this server introduces itself; [`Hello::to`] is filled in.
     pub me: Hello,
+    /// Where connections come from; none if the system is to choose.
+    pub source: Option<IpAddr>,
     /// Longest wait for a connection.
     pub dial_timeout: Duration,
     /// A connection on which nothing gets through for so long is given up.
@@ -56,7 +58,7 @@ pub struct LinksSettings {
 impl LinksSettings {
     /// With the times for servers of one datacenter.
     pub const fn new(me: Hello) -> Self {
-        Self { me, dial_timeout: Duration::from_secs(1), dead_after: Duration::from_secs(3) }
+        Self { me, source: None, dial_timeout: Duration::from_secs(1), dead_after: Duration::from_secs(3) }
     }
 }
 

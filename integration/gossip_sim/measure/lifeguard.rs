@@ -32,10 +32,12 @@ pub enum Parts {
     Buddy,
     /// All three.
     All,
+    /// All three, and suspects are probed out of turn by a few: what agents do.
+    Ours,
 }
 
 impl Parts {
-    pub const ALL: [Self; 5] = [Self::None, Self::Probe, Self::Suspicion, Self::Buddy, Self::All];
+    pub const ALL: [Self; 6] = [Self::None, Self::Probe, Self::Suspicion, Self::Buddy, Self::All, Self::Ours];
 
     pub fn name(self) -> &'static str {
         match self {
@@ -44,6 +46,7 @@ impl Parts {
             Self::Suspicion => "LHA-Suspicion",
             Self::Buddy => "Buddy System",
             Self::All => "Lifeguard",
+            Self::Ours => "Lifeguard, witnesses",
         }
     }
 
@@ -58,7 +61,8 @@ impl Parts {
                 SwimConfig { suspicion_max_timeout_mult: full.suspicion_max_timeout_mult, ..none }
             }
             Self::Buddy => SwimConfig { tell_suspects: true, ..none },
-            Self::All => full,
+            Self::All => SwimConfig { witnesses: 0, ..full },
+            Self::Ours => full,
         }
     }
 }

@@ -11,6 +11,7 @@ use super::pieces::{Asked, IntoPiece};
 use super::snapshot;
 use super::wire::Wire;
 use crate::agent::options::AgentOptions;
+use crate::dial::source_of;
 use crate::endpoints::coordinate::DatacenterMap;
 use crate::endpoints::decode::records::{DeregisterRequest, RegisterRequest};
 use crate::endpoints::far::{ArchiveBytes, Question, Servers, ServiceQuestion, Told};
@@ -46,7 +47,13 @@ impl FarSide {
         metrics: Arc<Metrics>,
     ) -> Self {
         Self {
-            wire: Wire::new(servers, options.rpc_hold_timeout, &options.endpoints.datacenter, metrics),
+            wire: Wire::new(
+                servers,
+                source_of(options.cluster.listen.ip()),
+                options.rpc_hold_timeout,
+                &options.endpoints.datacenter,
+                metrics,
+            ),
             datacenter: options.endpoints.datacenter.clone(),
             default_wait: options.endpoints.default_query_time,
             longest_wait: options.endpoints.max_query_time,

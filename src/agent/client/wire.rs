@@ -1,6 +1,6 @@
 //! Calls to the servers, and how their errors are told.
 
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -19,15 +19,16 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Calls the servers that `known` names, each call for up to `hold` as long as none answers. Must be made within
+    /// Calls the servers that `known` names, from `source` if the system is not to choose, each call for up to `hold` as long as none answers. Must be made within
     /// the runtime that lasts as long as the agent.
     pub fn new(
         mut known: watch::Receiver<Vec<SocketAddr>>,
+        source: Option<IpAddr>,
         hold: Duration,
         datacenter: &str,
         metrics: Arc<Metrics>,
     ) -> Self {
-        let client = Arc::new(RpcClient::new(ClientOptions::default()));
+        let client = Arc::new(RpcClient::new(ClientOptions { source, ..ClientOptions::default() }));
         let options = RouterOptions { hold, datacenter: datacenter.to_owned() };
         let router = Arc::new(Router::new(client, options));
         router.set_servers(&known.borrow_and_update());

@@ -28,6 +28,7 @@ use super::StartError;
 use crate::actors::member_list::PoolHandle;
 use crate::actors::raft_handle::RaftHandle;
 use crate::actors::raft_node::PeerTransport;
+use crate::dial::source_of;
 use crate::endpoints::agent::AgentFacts;
 use crate::peers::frame::Hello;
 use crate::peers::{Inbound, Links, LinksSettings, SnapshotData};
@@ -96,7 +97,7 @@ impl Cluster {
         };
         let directory = LanDirectory { lan: lan.clone(), datacenter: facts.datacenter.clone() };
         let links = Links::new(
-            LinksSettings::new(hello.clone()),
+            LinksSettings { source: source_of(options.listen.ip()), ..LinksSettings::new(hello.clone()) },
             Arc::new(directory),
             Arc::clone(&data),
             runtime.handle().clone(),

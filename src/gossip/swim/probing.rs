@@ -30,9 +30,6 @@ use crate::gossip::wire::{
 
 /// Most pings for others under way at the same time.
 const MAX_RELAYS: usize = 1_024;
-/// How many of all members, about, look after a suspect themselves. More than the few whose word counts, as
-/// some look already or answer late; few enough not to bury a slow member under pings.
-const WITNESSES: u32 = 8;
 /// Most members that wait for a probe out of turn.
 const MAX_DOUBTS: usize = 16;
 /// Most members at one address that are probed when a connection from there breaks.
@@ -244,7 +241,8 @@ impl<D: Delegate> Step<'_, D> {
     /// Others suspect a member: whether this one looks after it itself, its lot says.
     pub(super) fn witness(&mut self, name: Name) {
         let members = u32::try_from(self.state.table.len()).unwrap_or(u32::MAX);
-        if members <= WITNESSES || self.state.rng.random_range(0..members) < WITNESSES {
+        let witnesses = self.state.config.witnesses;
+        if members <= witnesses || self.state.rng.random_range(0..members) < witnesses {
             self.state.doubts.put(name);
         }
     }

@@ -6,11 +6,11 @@ use std::time::Duration;
 
 use parking_lot::Mutex;
 use tokio::io::AsyncWriteExt as _;
-use tokio::net::TcpStream;
 use tokio::runtime::Handle;
 use tokio::time::{Instant, timeout};
 
 use super::{ClientOptions, RpcError};
+use crate::dial::connect;
 use crate::rpc::mux::{MuxStream, Session};
 
 /// Streams kept for the next calls, as many as Consul's.
@@ -83,7 +83,7 @@ impl Slot {
             return Ok((stream, number));
         }
         self.check_pause().map_err(RpcError::NotSent)?;
-        let dialled = dial(server, options.dial_timeout, options.reply_limit);
+        let dialled = dial(server, options.clone());
         let dialled = match runtime {
             Some(runtime) => runtime.spawn(dialled).await.unwrap_or_else(|error| Err(error.to_string())),
             None => dialled.await,
@@ -170,16 +170,16 @@ impl Drop for Slot {
     }
 }
 
-async fn dial(server: SocketAddr, limit: Duration, reply_limit: usize) -> Result<Session, String> {
+async fn dial(server: SocketAddr, options: ClientOptions) -> Result<Session, String> {
     let failed = |error: std::io::Error| format!("dial tcp {server}: {}", words(&error));
-    let mut connection = timeout(limit, TcpStream::connect(server))
+    let mut connection = timeout(options.dial_timeout, connect(options.source, server))
         .await
         .map_err(|_| format!("dial tcp {server}: i/o timeout"))?
         .map_err(failed)?;
     connection.set_nodelay(true).map_err(failed)?;
     connection.write_all(&[MULTIPLEXED]).await.map_err(failed)?;
     let (read, write) = connection.into_split();
-    Ok(Session::client(read, write, reply_limit))
+    Ok(Session::client(read, write, options.reply_limit))
 }
 
 /// Go's words for what mostly goes wrong.

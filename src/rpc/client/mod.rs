@@ -9,7 +9,7 @@ mod router;
 mod tests;
 
 use std::collections::HashMap;
-use std::net::SocketAddr;
+use std::net::{IpAddr, SocketAddr};
 use std::sync::Arc;
 use std::time::Duration;
 
@@ -65,6 +65,8 @@ impl RpcError {
 /// Times and bounds of a client.
 #[derive(Debug, Clone)]
 pub struct ClientOptions {
+    /// Where connections come from; none if the system is to choose.
+    pub source: Option<IpAddr>,
     /// Longest time to get a connection.
     pub dial_timeout: Duration,
     /// Connections without calls are closed after this long.
@@ -81,6 +83,7 @@ impl Default for ClientOptions {
     /// Consul's times for client agents.
     fn default() -> Self {
         Self {
+            source: None,
             dial_timeout: Duration::from_secs(10),
             idle: Duration::from_secs(127),
             reply_limit: 1 << 30,
