@@ -68,7 +68,7 @@ pub const COMMON: &[&str] = &["cidr", "definition", "dial", "duration", "tls", "
 pub const ROOMS: &[Room] = &[
     Room { name: "cidr", core: true, rooms: &[], crates: &[] },
     Room { name: "definition", core: true, rooms: &[], crates: &["serde_json"] },
-    Room { name: "dial", core: false, rooms: &[], crates: &[] },
+    Room { name: "dial", core: false, rooms: &[], crates: &["tokio"] },
     Room { name: "duration", core: true, rooms: &[], crates: &[] },
     Room { name: "tls", core: false, rooms: &[], crates: &["rustls"] },
     Room { name: "watch", core: true, rooms: &[], crates: &["serde_json"] },
