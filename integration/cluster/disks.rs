@@ -7,7 +7,7 @@ use serde_json::json;
 use crate::ambush::alone;
 use crate::shim::Shim;
 use crate::support::cluster::{Cluster, ClusterSetup, LIMIT, SERVER};
-use crate::support::{Client, until};
+use crate::support::{Client, eventually, until};
 
 /// A cluster of three whose disks can be slowed down one by one.
 fn shimmed() -> Option<(Cluster, Vec<Shim>)> {
@@ -24,9 +24,13 @@ fn shimmed() -> Option<(Cluster, Vec<Shim>)> {
     Some((cluster, shims))
 }
 
+/// The term a server is in. Its figures are those of its last tick, and there are none before the first.
 fn term(cluster: &Cluster, at: usize) -> String {
-    let about = cluster.members[at].get("/v1/agent/self").expect("an answer").json();
-    about["Stats"]["raft"]["term"].as_str().expect("a term").to_owned()
+    let found = eventually(LIMIT, || {
+        let about = cluster.members[at].get("/v1/agent/self")?.json();
+        Some(about["Stats"]["raft"]["term"].as_str()?.to_owned()).filter(|term| term != "0")
+    });
+    found.expect("a term")
 }
 
 #[test]
