@@ -41,14 +41,17 @@ impl LeaderRead for Leads {
 fn state() -> StateMachine {
     let mut machine = StateMachine::open(Box::new(MemoryStore::default())).unwrap();
     let names = ["db", "web", "consul", "search", "dbalias", "aa", "bb", "service-with-a-long-name"];
-    let addresses = ["", "", "", "www.example.org", "db.service.consul", "bb.service.consul", "aa.service.consul", ""];
+    let addresses =
+        ["", "", "", "www.example.org", "db.service.consul", "bb.service.consul", "aa.service.consul", ""];
     let mut index = 0;
     for at in 1..=20_u16 {
         for (name, address) in names.iter().zip(addresses) {
             index += 1;
             let register = Register {
                 node: Node {
-                    node: [format!("n{at}"), format!("foo{at}"), format!("n{at:03}")][usize::from(at) % 3].as_str().into(),
+                    node: [format!("n{at}"), format!("foo{at}"), format!("n{at:03}")][usize::from(at) % 3]
+                        .as_str()
+                        .into(),
                     address: if at == 7 { "2001:db8::7".to_owned() } else { format!("10.2.0.{at}") },
                     datacenter: "dc1".into(),
                     meta: Some([("rack".to_owned(), "r7".to_owned())].into()),

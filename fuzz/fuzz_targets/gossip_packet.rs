@@ -14,7 +14,9 @@ use tribune::gossip::wire::event::ConsulEvent;
 use tribune::gossip::wire::serf::{
     KeyResponse, MemberRecord, SerfMessage, decode_ack_payload, decode_key_request, decode_tags, encode_tags,
 };
-use tribune::gossip::wire::{Crypto, Keyring, MAX_UNPACKED, Message, PacketReader, PacketReport, PacketWriter};
+use tribune::gossip::wire::{
+    Crypto, Keyring, MAX_UNPACKED, Message, PacketReader, PacketReport, PacketWriter,
+};
 
 /// The keys of the recorded packets.
 const KEYS: [&[u8]; 3] =

@@ -8,13 +8,13 @@
 
 use bytes::{Bytes, BytesMut};
 use libfuzzer_sys::fuzz_target;
+use tribune::endpoints::decode::records::{DeregisterRequest, RegisterRequest};
 use tribune::rpc::codec::frame::{Frames, request_header};
 use tribune::rpc::codec::{Malformed, Pack, Unpack, from_bytes, to_bytes};
 use tribune::rpc::shapes::{
-    AutopilotSetConfig, CoordinateUpdate, DeregisterRequest, DirEntries, EventFire, HealthChecks, KeyRequest,
-    KeyringRequest, KvsRequest, NodeDump, NodeRequest, Nodes, OperatorHealth, RaftConfiguration,
-    RaftRemovePeer, RegisterRequest, ReplyMeta, ServiceNodes, ServiceRequest, Services, SessionApply, Sessions,
-    TxnReadRequest, TxnRequest, TxnResponse,
+    AutopilotSetConfig, CoordinateUpdate, DirEntries, EventFire, HealthChecks, KeyRequest, KeyringRequest,
+    KvsRequest, NodeDump, NodeRequest, Nodes, OperatorHealth, RaftConfiguration, RaftRemovePeer, ReplyMeta,
+    ServiceNodes, ServiceRequest, Services, SessionApply, Sessions, TxnReadRequest, TxnRequest, TxnResponse,
 };
 
 /// Longest body, as for real streams but smaller.
