@@ -339,6 +339,10 @@ fn check(wire: &WireMessage, kind: MessageType) -> Result<(), &'static str> {
     }
     match kind {
         MessageType::MsgAppend => {
+            // Raft takes an entry it does not have for one of term 0, and would find it to match.
+            if (wire.log_term == 0) != (wire.index == 0) || wire.entries.iter().any(|entry| entry.term == 0) {
+                return Err("an entry without a term");
+            }
             let mut before = (wire.index, wire.log_term);
             for entry in &wire.entries {
                 if entry.index != before.0 + 1 || entry.term < before.1 || entry.term > wire.term {
@@ -441,6 +445,7 @@ mod tests {
                 }),
             ),
             ("snapshot without manifest", Box::new(|m| m.set_msg_type(MessageType::MsgSnapshot))),
+            ("append behind an entry without a term", Box::new(|m| (m.index, m.log_term) = (40, 0))),
         ] {
             assert!(encoded(&*change).is_err(), "{name}");
         }
@@ -451,7 +456,7 @@ mod tests {
         fn append_round_trip(index in 0..1_000_u64, datas in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..64), 0..8)) {
             let mut message = message(MessageType::MsgAppend);
             message.index = index;
-            message.log_term = 1;
+            message.log_term = u64::from(index > 0);
             let entries: Vec<Entry> = datas.into_iter().zip(index + 1..).map(|(data, index)| {
                 Entry { index, term: 2, data: data.into(), context: vec![7; 16].into(), ..Entry::default() }
             }).collect();

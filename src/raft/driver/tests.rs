@@ -4,6 +4,7 @@ use crate::raft::membership::ServerRecord;
 use crate::raft::reads::ReadMode;
 
 mod group;
+mod hostile;
 mod recovery;
 mod snapshots;
 
