@@ -34,6 +34,10 @@ fn the_story_of_a_datacenter() {
     cluster.members[CLIENT_2].reconfigure(json!({
         "dns_config": { "node_ttl": "10s", "service_ttl": { "*": "5s", "web": "30s" } },
     }));
+    // And some may answer DNS only with what the leader knows; at least one of these two servers does not lead.
+    for at in [SERVER_2, SERVER_3, CLIENT_1] {
+        cluster.members[at].reconfigure(json!({ "dns_config": { "allow_stale": false } }));
+    }
     for at in 0..cluster.members.len() {
         cluster.start(at);
     }
@@ -125,9 +129,11 @@ fn first_look(cluster: &Cluster) {
     assert_eq!(states.iter().filter(|state| **state == "leader").count(), 1, "{table}");
     assert_eq!(states.iter().filter(|state| **state == "follower").count(), 2, "{table}");
 
-    let found = addresses(server, "consul.service.consul");
-    assert_eq!(found.iter().map(|(address, _)| *address).collect::<Vec<_>>(), ips(cluster, &[0, 1, 2]));
-    assert!(found.iter().all(|(_, ttl)| *ttl == 0), "by default nothing may be kept");
+    for at in [SERVER_1, SERVER_2, SERVER_3, CLIENT_1] {
+        let found = addresses(&cluster.members[at], "consul.service.consul");
+        assert_eq!(found.iter().map(|(address, _)| *address).collect::<Vec<_>>(), ips(cluster, &[0, 1, 2]));
+        assert!(found.iter().all(|(_, ttl)| *ttl == 0), "by default nothing may be kept");
+    }
 
     println!("\n{}$ curl http://{}/v1/catalog/nodes | jq -r '.[].Address'", server.name, server.http());
     let nodes = server.get("/v1/catalog/nodes").unwrap().json();

@@ -11,7 +11,7 @@ use rand::rngs::SmallRng;
 use smallvec::{SmallVec, smallvec};
 
 use super::addresses::{self, Kind};
-use super::hosts::Hosts;
+use super::hosts::{Hosts, Lead};
 use super::instances::{Entry, Place, Pool, Wanted};
 use super::message::{rcode, rtype};
 use super::name::{self, Labels, Lookup};
@@ -106,7 +106,7 @@ impl<'a> Answering<'a, '_> {
         match name::understand(labels, zone, &self.zones.datacenter, question.qtype) {
             Lookup::Node { name, here } => self.node(question, name, here),
             Lookup::Service { name: "", .. } => Reply::of(rcode::SERVFAIL),
-            Lookup::Service { .. } if !self.fresh => Reply::of(rcode::SERVFAIL),
+            Lookup::Service { .. } if !self.is_fresh() => Reply::of(rcode::SERVFAIL),
             Lookup::Service { here: false, .. } | Lookup::Unbuilt => self.nothing(),
             Lookup::Service { name, tags, connect, here: true } => {
                 let only_passing = self.settings.only_passing;
@@ -122,9 +122,17 @@ impl<'a> Answering<'a, '_> {
         }
     }
 
+    /// Whether the snapshot may be answered from. A server that may not asks the leader first, and comes again.
+    fn is_fresh(&mut self) -> bool {
+        if !self.fresh && self.lacking.is_none() && self.hosts.lead == Lead::Unasked {
+            self.hosts.lead = Lead::Wanted;
+        }
+        self.fresh
+    }
+
     /// Answers a reverse question; none if the catalog does not know the address.
     pub fn reverse(&mut self, question: Question<'_>, labels: &Labels) -> Option<Reply<'a>> {
-        let ip = name::reverse(labels).filter(|_| self.fresh)?;
+        let ip = name::reverse(labels).filter(|_| self.is_fresh())?;
         if !self.has(|| Need::Nodes) {
             return None;
         }
@@ -187,7 +195,7 @@ impl<'a> Answering<'a, '_> {
             rtype::ANY | rtype::TXT => Kind::Any,
             _ => return Reply::default(),
         };
-        if !self.fresh {
+        if !self.is_fresh() {
             return Reply::of(rcode::SERVFAIL);
         }
         if here && !self.has(|| Need::Node(name.to_owned())) {
@@ -224,7 +232,7 @@ impl<'a> Answering<'a, '_> {
         'a: 'r,
     {
         let mut reply = Reply::default();
-        if self.fresh && self.has(|| Need::Service("consul".to_owned())) {
+        if self.is_fresh() && self.has(|| Need::Service("consul".to_owned())) {
             let only_passing = self.settings.only_passing;
             let wanted = Wanted { name: "consul", tags: "", connect: false, only_passing, kind: Kind::Srv };
             *lent = self.pools.lend(self.view, &wanted, &[], self.zones);

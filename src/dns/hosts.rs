@@ -17,7 +17,21 @@ const MOST_NAMES: usize = 16;
 /// Most records taken from one answer of a recursor.
 const MOST_RECORDS: usize = 256;
 
-/// Foreign host names an answer needs.
+/// What is known of the leader, on a server whose state may not be answered from as it is.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Lead {
+    /// It was not asked, and need not be.
+    #[default]
+    Unasked,
+    /// It must be asked.
+    Wanted,
+    /// It said how far the state must be, and the state is there.
+    Confirmed,
+    /// It did not answer, or there is none.
+    Silent,
+}
+
+/// What an answer needs that is not here: foreign host names, the servers' state, or the leader's word.
 #[derive(Debug)]
 pub struct Chase {
     /// Ready packets, each an A question with recursion desired and an id of 0 (set your own).
@@ -28,6 +42,7 @@ pub struct Chase {
     rng: SmallRng,
     /// What the servers said and are still to be asked, on an agent that must ask them.
     pub(super) needs: Option<Box<Needs>>,
+    pub(super) lead: Lead,
 }
 
 impl Chase {
@@ -40,7 +55,7 @@ impl Chase {
     #[cfg(test)]
     pub fn of(questions: Vec<Vec<u8>>) -> Self {
         let rng = rand::SeedableRng::seed_from_u64(0);
-        Self { questions, names: Vec::new(), begun: Instant::now(), rng, needs: None }
+        Self { questions, names: Vec::new(), begun: Instant::now(), rng, needs: None, lead: Lead::Unasked }
     }
 }
 
@@ -56,6 +71,7 @@ pub struct Hosts {
     wanted: Vec<Box<[u8]>>,
     /// What the servers said, on an agent that must ask them.
     pub(super) needs: Option<Box<Needs>>,
+    pub(super) lead: Lead,
 }
 
 impl Hosts {
@@ -67,18 +83,19 @@ impl Hosts {
     /// For the second pass, with the chance the first had. Names that were not asked for stay unresolved.
     pub fn known(chase: Chase, found: Vec<Option<Vec<u8>>>) -> (Self, SmallRng) {
         let found = chase.names.into_iter().zip(found).collect();
-        (Self { recursors: false, found, wanted: Vec::new(), needs: chase.needs }, chase.rng)
+        let Chase { needs, lead, rng, .. } = chase;
+        (Self { recursors: false, found, wanted: Vec::new(), needs, lead }, rng)
     }
 
     /// What to ask before the answer can be written, if anything; the first pass began at `begun`.
     ///
     /// What the servers are to be asked comes before what recursors are: it decides who those are asked about.
     pub fn chase(self, rng: SmallRng, begun: Instant) -> Option<Chase> {
-        let Self { wanted, needs, .. } = self;
-        let open = needs.as_ref().is_some_and(|needs| needs.is_open());
+        let Self { wanted, needs, lead, .. } = self;
+        let open = lead == Lead::Wanted || needs.as_ref().is_some_and(|needs| needs.is_open());
         let names = if open { Vec::new() } else { wanted };
         let questions: Vec<_> = names.iter().map(|name| question_for(name)).collect();
-        (open || !questions.is_empty()).then_some(Chase { questions, names, begun, rng, needs })
+        (open || !questions.is_empty()).then_some(Chase { questions, names, begun, rng, needs, lead })
     }
 
     /// The records a recursor has for a host name; none while it was not asked.

@@ -42,7 +42,7 @@ use crate::state::StateReader;
 
 use answer::{Answering, Question};
 use encode::Form;
-use hosts::Hosts;
+use hosts::{Hosts, Lead};
 use message::Query;
 use name::Labels;
 use pools::Pools;
@@ -158,7 +158,9 @@ impl Dns {
         let fetched = chase.questions.is_empty();
         let (mut hosts, first) = Hosts::known(chase, found);
         if fetched {
+            let lead = hosts.lead;
             hosts = Hosts::unknown(!settings.recursors.is_empty(), hosts.needs);
+            hosts.lead = lead;
         }
         // The same instances must be drawn as the first time.
         let own = std::mem::replace(rng, first.clone());
@@ -172,8 +174,17 @@ impl Dns {
         verdict
     }
 
-    /// Asks the servers for what a chase lacks of their state, if it does; [`Dns::answer_chased`] is next.
+    /// Asks the servers for what a chase lacks of their state, or the leader how far this one must be, if it does;
+    /// [`Dns::answer_chased`] is next.
     pub async fn fetch(&self, mut chase: Chase) -> Chase {
+        if chase.lead == Lead::Wanted {
+            let led = match self.leader.lease() {
+                Ok(Some(led)) => led.await,
+                Ok(None) => Ok(()),
+                Err(failure) => Err(failure),
+            };
+            chase.lead = if led.is_ok() { Lead::Confirmed } else { Lead::Silent };
+        }
         if let (Some(servers), Some(needs)) = (&self.far, &mut chase.needs)
             && needs.is_open()
         {
@@ -231,7 +242,10 @@ impl Dns {
         }
         let view = self.state.view();
         let mut needs = hosts.needs.take();
-        let fresh = needs.as_ref().map_or_else(|| self.is_fresh(settings), |needs| needs.answered());
+        let fresh = match &needs {
+            Some(needs) => needs.answered(),
+            None => hosts.lead == Lead::Confirmed || self.is_fresh(settings),
+        };
         let (view, lacking) = match &mut needs {
             Some(needs) => {
                 let (told, lacking) = needs.split();
@@ -273,8 +287,8 @@ impl Dns {
         told
     }
 
-    /// Whether the snapshot may be answered from: this agent leads or, with `allow_stale`, a leader was
-    /// heard within `max_stale`.
+    /// Whether the snapshot may be answered from as it is: this agent leads or, with `allow_stale`, a leader was
+    /// heard within `max_stale`. Otherwise the leader is asked, as any default read would.
     fn is_fresh(&self, settings: &DnsSettings) -> bool {
         if self.leader.check_lease().is_ok() {
             return true;

@@ -19,8 +19,8 @@ pub struct Wire {
 }
 
 impl Wire {
-    /// Calls the servers that `known` names, from `source` if the system is not to choose, each call for up to `hold` as long as none answers. Must be made within
-    /// the runtime that lasts as long as the agent.
+    /// Calls the servers that `known` names, from `source` if the system is not to choose, each call for up to `hold`
+    /// as long as none answers. Must be made within the runtime that lasts as long as the agent.
     pub fn new(
         mut known: watch::Receiver<Vec<SocketAddr>>,
         source: Option<IpAddr>,

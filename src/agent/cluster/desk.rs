@@ -43,7 +43,13 @@ impl Desk {
     }
 
     async fn renew(&self, session: &str) -> Result<Answer, EndpointError> {
-        self.raft.check_lease()?;
+        if !self.raft.leadership().is_leader {
+            return Err(EndpointError::NoLeader);
+        }
+        // Without a lease it asks a quorum.
+        if let Some(led) = self.raft.lease()? {
+            led.await?;
+        }
         self.sessions.renew(session).await.map(|()| Answer::Done)
     }
 

@@ -36,20 +36,49 @@ const MOST_COMPARED: u32 = 32;
 type Lead = Result<(), Leadership>;
 
 /// A leadership made up.
-pub struct Led(Lead);
+pub struct Led {
+    lead: Lead,
+    /// Whoever does not lead may ask who does, and is answered.
+    answers: bool,
+}
 
 impl LeaderRead for Led {
     fn leadership(&self) -> Arc<Leadership> {
-        Arc::new(self.0.clone().err().unwrap_or_default())
+        Arc::new(self.lead.clone().err().unwrap_or_default())
     }
 
     fn check_lease(&self) -> Result<(), EndpointError> {
-        self.0.as_ref().copied().map_err(|_| EndpointError::NoLeader)
+        self.lead.as_ref().copied().map_err(|_| EndpointError::NoLeader)
+    }
+
+    fn lease(&self) -> Result<Option<BoxFuture<'_, Result<(), EndpointError>>>, EndpointError> {
+        let asked = if self.answers { Ok(()) } else { Err(EndpointError::NoLeader) };
+        Ok(if self.lead.is_ok() { None } else { Some(Box::pin(std::future::ready(asked))) })
     }
 
     fn barrier(&self) -> Result<Option<BoxFuture<'_, Result<(), EndpointError>>>, EndpointError> {
         Ok(None)
     }
+}
+
+/// What is said once servers were asked for what is needed of them, and the leader.
+fn settle(
+    dns: &Dns,
+    packet: &[u8],
+    transport: Transport,
+    mut told: Verdict,
+    (rng, out): (&mut SmallRng, &mut Vec<u8>),
+) -> Verdict {
+    for _ in 0..8 {
+        match told {
+            Verdict::Chase(chase) if chase.questions.is_empty() => {
+                let chase = futures::executor::block_on(dns.fetch(chase));
+                told = dns.answer_chased(packet, transport, chase, Vec::new(), rng, out);
+            }
+            _ => break,
+        }
+    }
+    told
 }
 
 /// An agent's DNS over a state of its own.
@@ -59,6 +88,7 @@ pub struct Agent {
     facts: DnsFacts,
     settings: DnsSettings,
     led: Lead,
+    leader_answers: bool,
     made: Option<Dns>,
     rng: SmallRng,
     /// Answers that client agents were asked too.
@@ -75,6 +105,7 @@ impl Default for Agent {
             facts: DnsFacts::default(),
             settings: DnsSettings::default(),
             led: Ok(()),
+            leader_answers: false,
             made: None,
             rng: SmallRng::seed_from_u64(1),
             compared: 0,
@@ -134,7 +165,7 @@ impl Agent {
             Dns::new(
                 self.facts.clone(),
                 self.machine.reader(),
-                Arc::new(Led(self.led.clone())),
+                Arc::new(Led { lead: self.led.clone(), answers: self.leader_answers }),
                 settings,
                 Arc::default(),
             )
@@ -146,7 +177,9 @@ impl Agent {
         let mut rng = SmallRng::from_rng(&mut self.rng);
         let chance = rng.clone();
         let mut out = vec![0xee; 3];
-        let verdict = self.dns().answer(packet, transport, &mut rng, &mut out);
+        let dns = self.dns();
+        let verdict = dns.answer(packet, transport, &mut rng, &mut out);
+        let verdict = settle(dns, packet, transport, verdict, (&mut rng, &mut out));
         let small = self.machine.reader().view().nodes.len() < FEW;
         if self.led.is_ok() && small && self.compared < MOST_COMPARED {
             self.compared += 1;
@@ -164,21 +197,13 @@ impl Agent {
         (verdict, answer): (&Verdict, &[u8]),
     ) {
         let settings = Arc::new(ArcSwap::from_pointee(self.settings.clone()));
-        let nobody = Arc::new(Led(Err(Leadership::default())));
+        let nobody = Arc::new(Led { lead: Err(Leadership::default()), answers: false });
         let servers = Mirror::new(View::clone(&self.machine.reader().view()));
         let client = Dns::new(self.facts.clone(), piece::nothing(), nobody, settings, Arc::default())
             .asking(Arc::new(servers));
         let mut out = Vec::new();
-        let mut told = client.answer(packet, transport, &mut chance, &mut out);
-        for _ in 0..8 {
-            match told {
-                Verdict::Chase(chase) if chase.questions.is_empty() => {
-                    let chase = futures::executor::block_on(client.fetch(chase));
-                    told = client.answer_chased(packet, transport, chase, Vec::new(), &mut chance, &mut out);
-                }
-                _ => break,
-            }
-        }
+        let told = client.answer(packet, transport, &mut chance, &mut out);
+        let told = settle(&client, packet, transport, told, (&mut chance, &mut out));
         match (verdict, told) {
             (Verdict::Chase(wanted), Verdict::Chase(found)) => assert_eq!(wanted.questions, found.questions),
             (wanted, found) => assert_eq!(format!("{wanted:?}"), format!("{found:?}")),
