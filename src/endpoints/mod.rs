@@ -99,8 +99,8 @@ pub trait LeaderRead: Send + Sync {
     /// What is known now.
     fn leadership(&self) -> Arc<Leadership>;
 
-    /// Whether this agent leads and holds its lease (a quorum was heard within one election
-    /// timeout). Cheap enough for every read.
+    /// Whether this agent leads and holds its lease: a quorum has answered what it sent lately.
+    /// Cheap enough for every read.
     ///
     /// # Errors
     /// [`EndpointError::NoLeader`].
