@@ -351,9 +351,14 @@ fn queries_that_wait_hold_nobody_up() {
     for _ in 0..3000 {
         waiting.send(&foreign_query(1)).unwrap();
     }
-    quick.send(b"quick").unwrap();
+    // The kernel may have no room for it behind all those: it is sent until it is answered, as resolvers do.
+    quick.set_read_timeout(Some(Duration::from_millis(100))).unwrap();
     let mut buffer = [0; 64];
-    quick.recv(&mut buffer).unwrap();
+    let answered = |buffer: &mut [u8]| {
+        quick.send(b"quick").unwrap();
+        quick.recv(buffer).is_ok()
+    };
+    while !answered(&mut buffer) && begun.elapsed() < Duration::from_secs(4) {}
     assert!(begun.elapsed() < Duration::from_secs(4), "{:?}", begun.elapsed());
     // More than may wait: the rest fails at once.
     waiting.recv(&mut buffer).unwrap();
