@@ -20,6 +20,8 @@ use crate::gossip::{Command, CommandError, Coordinate, Done, Event};
 
 /// Commands that may wait at the same time; one more is told that the agent is busy.
 const COMMANDS: usize = 256;
+/// Broken connections that may wait to be looked into; of a crowd that breaks at once the rest is probed in its turn.
+const DOUBTS: usize = 32;
 
 /// How long a command waits for an actor that is being made.
 const PATIENCE: Duration = Duration::from_secs(2);
@@ -103,6 +105,7 @@ struct Shared {
     subscribers: Mutex<Arc<[Sender<MemberEvent>]>>,
     traffic: Traffic,
     credits: Credits,
+    doubts: Credits,
     stopped: AtomicBool,
     actor: OnceLock<Supervised<MemberListActor>>,
 }
@@ -135,6 +138,7 @@ impl PoolHandle {
             subscribers: Mutex::new(subscribers.into()),
             traffic: Traffic::default(),
             credits: Credits::new(COMMANDS),
+            doubts: Credits::new(DOUBTS),
             stopped: AtomicBool::new(false),
             actor: OnceLock::new(),
         };
@@ -210,7 +214,7 @@ impl PoolHandle {
     /// A connection from this address broke, whatever it was for. Its members are probed out of turn; while gossip is
     /// being restarted, not.
     pub fn doubt(&self, ip: IpAddr) {
-        if let (Some(actor), Some(credit)) = (self.actor(), self.shared.credits.try_take()) {
+        if let (Some(actor), Some(credit)) = (self.actor(), self.shared.doubts.try_take()) {
             actor.do_send(Doubt { ip, _credit: credit });
         }
     }
